@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * A byte buffer that grows. Zero-initialised (BUF_INIT) it is empty and valid.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct buf {
+    uint8_t *data; /* owned */
+    size_t len;    /* bytes used */
+    size_t cap;    /* bytes allocated */
+};
+
+#define BUF_INIT                                                                                   \
+    {                                                                                              \
+        NULL, 0, 0                                                                                 \
+    }
+
+/* Makes room for at least `more` bytes beyond len. */
+void buf_reserve(struct buf *b, size_t more);
+void buf_append(struct buf *b, const void *p, size_t len);
+void buf_append_str(struct buf *b, const char *s);
+void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Adds a NUL after len without counting it; the result is b->data as a string. */
+const char *buf_str(struct buf *b);
+/* Empties the buffer and keeps its memory. */
+void buf_clear(struct buf *b);
+/* Frees the memory; the buffer is empty and valid afterwards. */
+void buf_free(struct buf *b);
+/* Hands the bytes over: the caller owns the returned memory (mem_free), the buffer is empty. */
+uint8_t *buf_take(struct buf *b, size_t *ret_len);
+
+#endif
