@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT
+ * The consensus core: a machine without side effects. It has no threads,
+ * clocks, files, sockets or log lines. The caller feeds it inputs, then takes
+ * its effects and carries them out:
+ *
+ *      message, tick, proposal, change, read        entries + hard state to persist
+ *      persisted, entries loaded, applied    --->   messages to send, entries to apply
+ *                                                   reads to serve, entries to load, role
+ *
+ * The same inputs in the same order always give the same effects: time comes
+ * as ticks, randomness from the seed.
+ *
+ * The embedder's duties, all of them:
+ *
+ *  1. After every input (or a batch of them) call raft_effects() once and carry
+ *     out what it returns before the next input's effects.
+ *  2. Carry out `persist` records in their order, each as one atomic, durable
+ *     write: truncate, append, hard state. When one is durable, say so by
+ *     raft_persisted(). Several may be made durable together. A write that
+ *     fails ends the process: there is no way to report it.
+ *  3. Messages may be sent at once and in any order, also before `persist` is
+ *     durable: whatever depends on durability is held back by the core until
+ *     raft_persisted(). They may be lost, repeated, delayed and reordered.
+ *  4. Apply `apply` entries to the state machine in order.
+ *  5. Feed raft_receive() only messages for this cluster, this node and this
+ *     incarnation of it.
+ *
+ * What the core remembers of the log: for every entry its term (as runs), the
+ * configurations that may still be needed, and the entries themselves as far
+ * as they are not persisted, not applied, or recent (cache_bytes). A follower
+ * that needs older ones makes the core ask for them by a `load` effect.
+ *
+ * A configuration is in force as soon as it is in the log (dissertation 4.1).
+ * Rules follow the Raft dissertation, chapters 3, 4, 6, 9 and 10, and what
+ * etcd-io/raft learned since; PITFALLS names the schedules.
+ */
+#ifndef RAFT_RAFT_H
+#define RAFT_RAFT_H
+
+#include "base/err.h"
+#include "raft/config.h"
+#include "raft/types.h"
+
+struct raft; /* opaque */
+
+struct raft_options {
+    struct uuid id;
+    unsigned heartbeat_ticks;     /* leader's interval, at least 1 */
+    unsigned election_ticks_min;  /* a follower waits a random number of ticks */
+    unsigned election_ticks_max;  /* in [min, max] before it campaigns */
+    unsigned append_entries_max;  /* entries in one append */
+    size_t append_bytes_max;      /* bytes in one append (one entry always fits) */
+    unsigned window;              /* appends with entries in flight to one follower, at least 1 */
+    size_t cache_bytes;           /* recent entries kept in memory */
+    size_t uncommitted_bytes_max; /* proposals beyond this are OVERLOADED */
+    uint64_t seq_first;           /* above every seq used before a restart: boot count << 40 */
+    uint64_t seed;
+};
+
+/* ---- life ---- */
+
+/* A core that knows nothing yet. Next: raft_restore_* in this order, then raft_start(). */
+struct raft *raft_new(const struct raft_options *options);
+/* Frees *r with all it holds and nulls the pointer; NULL is accepted. */
+void raft_free(struct raft **r);
+
+/* The point the log begins after (a snapshot's), its configuration; optional. */
+void raft_restore_base(struct raft *r, struct raft_pos base, const struct raft_config *config);
+void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs);
+/* The durable log, entry by entry, in order. Takes its own reference if it
+ * needs one. CORRUPT when index or term do not follow on, or a configuration
+ * does not decode. */
+MUST_CHECK int raft_restore_entry(struct raft *r, struct raft_entry *e);
+/* Restoring is over; everything up to `applied` is in the state machine
+ * already. applied <= hard_state.commit (clamped to the log's end). Entries
+ * after it come out as `apply` effects once they are committed. */
+void raft_start(struct raft *r, uint64_t applied);
+
+/* Makes an empty, started core the first member of a new cluster: appends the
+ * configuration at index 1, term 1, and campaigns at once when it is the only
+ * voter. NOT_ALLOWED when the log or term is not empty. */
+MUST_CHECK int raft_bootstrap(struct raft *r, const struct raft_config *config);
+
+/* ---- inputs ---- */
+
+void raft_tick(struct raft *r);
+/* Borrows m; takes its own references to entries. Messages that cannot be
+ * right (unknown type, entries that do not follow on) are INVALID and change nothing. */
+MUST_CHECK int raft_receive(struct raft *r, const struct raft_message *m);
+/* Proposes n commands as one batch. entries[i] is of type COMMAND with one
+ * reference, which the core takes on success; it sets their pos. All or none:
+ * NOT_LEADER, OVERLOADED. On success *ret_first is the position of the first. */
+MUST_CHECK int raft_propose(struct raft *r, struct raft_entry *entries[], unsigned n,
+                            struct raft_pos *ret_first);
+/* Proposes a change of the configuration: simple when it touches one voter or
+ * only learners, else joint with automatic leaving. Errors: NOT_LEADER,
+ * IN_PROGRESS (another change is not committed, a joint configuration not left,
+ * or no entry of the own term committed yet: PITFALLS 35, 36), and those of
+ * raft_config_*. *ret_pos: position of the entry; changes that change nothing
+ * give 0 and {0,0}. */
+MUST_CHECK int raft_change_config(struct raft *r, const struct raft_change changes[], unsigned n,
+                                  struct raft_pos *ret_pos);
+/* Asks for a linearizable read. One `reads` effect with this ctx will follow,
+ * with an index or an error (NO_LEADER, NOT_LEADER); a follower's question or
+ * its answer may be lost on the way, then nothing follows: ask again with a
+ * new ctx. ctx must not be in use. */
+void raft_read(struct raft *r, uint64_t ctx);
+/* The persist record with this seq, and all before it, are durable. */
+void raft_persisted(struct raft *r, uint64_t persist_seq);
+/* Answer to a `load` effect: consecutive entries from load.first on, at least
+ * one, borrowed; n = 0: they could not be read. Ignored when out of date. */
+void raft_loaded(struct raft *r, struct uuid peer, struct raft_entry *entries[], unsigned n);
+/* A message to this peer was lost for certain (connection refused, reset). */
+void raft_unreachable(struct raft *r, struct uuid peer);
+/* Gives up leadership, if any (an orderly stop, a stalled disk). */
+void raft_step_down(struct raft *r);
+
+/* ---- effects ---- */
+
+struct raft_persist {
+    uint64_t seq;                      /* 0: nothing to persist; else 1, 2, 3, ... */
+    struct raft_hard_state hard_state; /* always the current one */
+    uint64_t truncate_from;            /* delete entries from this index on; 0: none */
+    struct raft_entry **entries; /* append these after that, borrowed: reference what you keep */
+    unsigned n_entries;
+};
+
+struct raft_read_result {
+    uint64_t ctx;
+    int err;        /* 0, ERR_NO_LEADER or ERR_NOT_LEADER */
+    uint64_t index; /* err == 0: serve once applied >= index */
+};
+
+struct raft_load {
+    struct uuid peer;
+    uint64_t first;   /* index */
+    unsigned n_max;   /* entries */
+    size_t bytes_max; /* the first entry always fits */
+};
+
+struct raft_effects {
+    struct raft_persist persist;
+    struct raft_message *messages; /* with entries borrowed */
+    unsigned n_messages;
+    struct raft_entry **apply; /* committed, consecutive, borrowed */
+    unsigned n_apply;
+    struct raft_read_result *reads;
+    unsigned n_reads;
+    struct raft_load *loads;
+    unsigned n_loads;
+    /* Role, term or leader differ from the last time; see raft_status(). Whoever
+     * waits for proposals made in an earlier term learns now that the outcome
+     * is unknown, unless they are among `apply` (PITFALLS 50, 51). */
+    bool role_changed;
+    bool config_changed; /* the configuration in force, or whether it is committed */
+};
+
+/* Takes everything that is to be done. What it points to stays valid until the
+ * next call of any raft_ function that is not a question. */
+const struct raft_effects *raft_effects(struct raft *r);
+
+/* ---- questions ---- */
+
+struct raft_status {
+    enum raft_role role;
+    uint64_t term;
+    struct uuid leader;   /* zero: not known */
+    struct raft_pos last; /* end of the log */
+    uint64_t commit;
+    uint64_t applied; /* handed out by `apply` */
+    uint64_t durable; /* own log, up to here */
+    bool in_own_term; /* leader: an entry of this term is committed */
+};
+struct raft_status raft_status(const struct raft *r);
+
+/* The configuration in force and the index of its entry. Borrowed until the next input. */
+const struct raft_config *raft_config(const struct raft *r, struct raft_pos *ret_pos);
+/* That configuration is committed. */
+bool raft_config_is_committed(const struct raft *r);
+/* The term of the entry at index: NOT_FOUND when it is not in the log. */
+MUST_CHECK int raft_term_at(const struct raft *r, uint64_t index, uint64_t *ret_term);
+
+struct raft_peer_status {
+    struct uuid id;
+    uint64_t match;     /* acknowledged as durable there */
+    uint64_t next;      /* index of the next entry to send */
+    unsigned in_flight; /* appends with entries */
+    uint64_t ticks_since_heard;
+};
+/* Leader only: what is known of a peer. NOT_LEADER, NOT_FOUND. */
+MUST_CHECK int raft_peer(const struct raft *r, struct uuid id, struct raft_peer_status *ret_peer);
+
+/* Verifies the invariants of the state; ends the process when one is broken.
+ * Tests and the simulator call it after every step. */
+void raft_check(const struct raft *r);
+
+#endif
