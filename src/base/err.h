@@ -46,7 +46,7 @@ enum {
 #undef X
 };
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* The text of a code, for people; "ok" for 0. Never NULL. Static storage. */

@@ -19,8 +19,7 @@ struct list {
 };
 
 #define LIST_ENTRY(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
-#define LIST_FOREACH(it, head)                                                                     \
-    for (struct list *it = (head)->next; it != (head); it = it->next)
+#define LIST_FOREACH(it, head)         for (struct list *it = (head)->next; it != (head); it = it->next)
 /* The element at `it` may be removed inside the loop. */
 #define LIST_FOREACH_SAFE(it, following, head)                                                     \
     for (struct list *it = (head)->next, *following = it->next; it != (head);                      \

@@ -34,7 +34,8 @@ void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define LOG_ERROR(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define LOG_WARN(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define LOG_INFO(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define LOG_DEBUG(...) (log_wants(LOG_LEVEL_DEBUG) ? log_line(LOG_LEVEL_DEBUG, __VA_ARGS__) : (void)0)
+#define LOG_DEBUG(...)                                                                             \
+    (log_wants(LOG_LEVEL_DEBUG) ? log_line(LOG_LEVEL_DEBUG, __VA_ARGS__) : (void)0)
 
 /* For what a peer or a client can trigger: true at most once per interval. The
  * state is the caller's, zero-initialised, and may be shared by threads. */

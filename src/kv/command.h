@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * Commands of the state machine and their bytes, as they stand in log entries:
+ *
+ *      origin header                                body
+ *      version u8 | node uuid | boot | seq | back   kind u8 | operations ...
+ *                   16 bytes    varints
+ *
+ * The body is made by whoever serves the client; the header is put before it
+ * by the node that the client talked to. `back` is seq - floor. Kinds and
+ * operation numbers not listed are reserved for transactions and leases.
+ */
+#ifndef KV_COMMAND_H
+#define KV_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/uuid.h"
+
+#define KV_COMMAND_VERSION  1
+#define KV_ORIGIN_BYTES_MAX (1 + 16 + 3 * 10)
+
+/* Who asks, and the how-manieth question it is: what makes a repeated command
+ * known as a repetition (dissertation 6.3, PITFALLS 49). A node counts its
+ * starts durably (boot) and its commands since then (seq, from 1). Every seq
+ * below floor has been settled: its answer will never be asked for again. */
+struct kv_origin {
+    struct uuid node;
+    uint64_t boot;
+    uint64_t seq;
+    uint64_t floor; /* 1 <= floor <= seq */
+};
+
+enum kv_kind {
+    KV_SINGLE = 1, /* one operation */
+    KV_BATCH = 2,  /* several, all in one step */
+};
+
+enum kv_op_type {
+    KV_OP_SET = 1,
+    KV_OP_DELETE = 2,
+};
+
+struct kv_op {
+    enum kv_op_type type;
+    const uint8_t *key; /* borrowed, 1 to LIMIT_KEY_BYTES */
+    size_t key_len;
+    const uint8_t *value; /* borrowed; Set only */
+    size_t value_len;
+};
+
+/* Appends a body to out. The operations must be within the limits. */
+void kv_body_encode(enum kv_kind kind, const struct kv_op ops[], size_t n_ops, struct buf *out);
+/* Writes the header into out, at most KV_ORIGIN_BYTES_MAX bytes; returns its length. */
+size_t kv_origin_encode(const struct kv_origin *origin, uint8_t out[KV_ORIGIN_BYTES_MAX]);
+
+struct kv_command {
+    struct kv_origin origin;
+    enum kv_kind kind;
+    struct kv_op *ops; /* owned array; keys and values borrow from the bytes decoded */
+    size_t n_ops;
+};
+
+/* Untrusted bytes. INVALID, VERSION or TOO_LARGE; *ret_command is untouched then. */
+MUST_CHECK int kv_command_decode(const void *p, size_t len, struct kv_command *ret_command);
+void kv_command_free(struct kv_command *command);
+/* Checks a body alone (from a peer that forwards) without keeping anything. */
+MUST_CHECK int kv_body_check(const void *p, size_t len);
+
+/* The answer of one command: what each operation found. */
+struct kv_answer_item {
+    enum {
+        KV_ANSWER_NONE,
+        KV_ANSWER_OLD,
+        KV_ANSWER_SET
+    } what;               /* no old value; old value; "as you set it" */
+    const uint8_t *value; /* KV_ANSWER_OLD: borrowed */
+    size_t value_len;
+};
+/* Reads item after item from answer bytes; false at the end or when malformed. */
+struct bytes_reader;
+bool kv_answer_next(struct bytes_reader *r, struct kv_answer_item *ret_item);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ * What api/ may ask of the node, and how it hears back. A request belongs to
+ * the node from node_submit() until it calls `done`, which happens exactly
+ * once, at the latest shortly after the deadline.
+ */
+#ifndef NODE_REQUEST_H
+#define NODE_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/uuid.h"
+#include "kv/command.h"
+#include "node/transport.h"
+
+struct node; /* opaque, see node/node.h */
+
+/* LOGID of API.md: index, term and the node that led in that term. */
+struct node_log_id {
+    uint64_t index; /* 0: none */
+    uint64_t term;
+    struct uuid leader;
+};
+
+enum node_request_type {
+    NODE_WRITE, /* in.write; makes a cluster of one node at first contact */
+    NODE_READ,  /* linearizable: when done with 0, node_get() sees every write acknowledged
+                   before the request was submitted */
+    NODE_INIT,  /* become a cluster of one voter */
+    NODE_ADD_LEARNER,
+    NODE_CHANGE_MEMBERSHIP,
+    NODE_STATUS, /* ret.status */
+    NODE_PEER,   /* the body of a /raft-* request; ret.reply */
+};
+
+enum { NODE_STATE_LEARNER, NODE_STATE_FOLLOWER, NODE_STATE_CANDIDATE, NODE_STATE_LEADER };
+
+struct node_member_status {
+    struct uuid id;
+    char addr[LIMIT_ADDR_BYTES + 1];
+    bool voter, voter_old, learner; /* of the incoming and outgoing configuration */
+    struct node_log_id matched;     /* leader only; index 0: nothing */
+};
+
+struct node_status {
+    struct uuid id;
+    struct uuid cluster; /* zero: none */
+    int state;           /* NODE_STATE_* */
+    uint64_t term;
+    uint64_t last_log_index;
+    uint64_t commit_index;
+    struct node_log_id applied;
+    struct uuid leader;           /* zero: not known */
+    struct node_log_id config_id; /* of the configuration's entry */
+    bool joint;
+    unsigned n_members; /* 0: belongs to no cluster */
+    struct node_member_status members[LIMIT_MEMBERS];
+    /* counters since the start */
+    uint64_t leader_changes, proposals_committed, proposals_failed, proposals_pending;
+    uint64_t n_keys, kv_bytes;
+    uint64_t peer_send_failures;
+};
+
+struct node_request {
+    struct list link; /* the node's while it has it */
+    enum node_request_type type;
+    uint64_t deadline_ms;                 /* clock_now_ms() */
+    void (*done)(struct node_request *r); /* on the node's thread; must not block */
+    void *owner;                          /* the caller's */
+
+    union {
+        struct {
+            struct buf body; /* from kv_body_encode(); owned by the request */
+        } write;
+        struct {
+            struct uuid id;
+            char addr[LIMIT_ADDR_BYTES + 1];
+        } add_learner;
+        struct {
+            struct uuid ids[LIMIT_MEMBERS];
+            unsigned n_ids;
+        } change_membership;
+        struct {
+            enum transport_path path;
+            struct buf body; /* owned by the request */
+        } peer;
+    } in;
+
+    /* 0, or:
+     *  NODE_WRITE: NO_LEADER (not attempted), UNKNOWN (may have been written), OVERLOADED,
+     * TOO_LARGE NODE_READ: NO_LEADER, TIMEOUT NODE_INIT: NOT_ALLOWED (member already, or peers are
+     * configured); ret.admin.log_id is the last NODE_ADD_LEARNER: UNREACHABLE, ID_MISMATCH
+     * (ret.admin.found), CLUSTER_MISMATCH, IN_PROGRESS, NO_LEADER, UNKNOWN, TIMEOUT (added, but not
+     * caught up in time), TOO_LARGE (members) NODE_CHANGE_MEMBERSHIP: EMPTY, NOT_FOUND
+     * (ret.admin.id), LAGGING (ret.admin.id, distance), IN_PROGRESS (ret.admin.log_id), NO_LEADER,
+     * UNKNOWN all but STATUS, PEER, INIT: UNINITIALIZED (this node belongs to no cluster, and how
+     * to make one is in the text of the answer); all: SHUTDOWN */
+    int err;
+    union {
+        struct {
+            struct node_log_id log_id;
+            struct buf answer; /* see kv_answer_next(); owned by the request */
+        } write;
+        struct {
+            struct node_log_id log_id;
+            struct uuid id;      /* the node the error is about */
+            struct uuid found;   /* ID_MISMATCH: who lives there; CLUSTER_MISMATCH: its cluster */
+            struct uuid cluster; /* CLUSTER_MISMATCH: this cluster */
+            uint64_t distance;   /* LAGGING: entries */
+            uint64_t term;       /* NODE_INIT refused: the vote */
+            struct uuid vote;
+            bool vote_committed;
+        } admin;
+        struct node_status *status; /* owned by the request */
+        struct {
+            int http_status;
+            struct buf body; /* owned by the request */
+        } reply;
+    } ret;
+};
+
+/* A zeroed request with its done function; node_request_free drops what it owns. */
+struct node_request *node_request_new(enum node_request_type type);
+void node_request_free(struct node_request **r);
+
+/* Thread-safe; takes r until done. */
+void node_submit(struct node *n, struct node_request *r);
+
+/* A copy of the value as this node has it now; NOT_FOUND. Thread-safe. Appends to out. */
+MUST_CHECK int node_get(struct node *n, const void *key, size_t key_len, struct buf *out);
+
+/* Facts that do not change while the node runs; thread-safe. */
+struct uuid node_id(const struct node *n);
+/* The leader as known now, zero if not; for headers. Thread-safe. */
+struct uuid node_leader_hint(const struct node *n);
+
+#endif
