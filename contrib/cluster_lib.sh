@@ -1,5 +1,5 @@
-# shellcheck shell=bash
 # SPDX-License-Identifier: MIT
+# shellcheck shell=bash
 # Development clusters on loopback: what cluster_manager.sh, join_cluster.sh and
 # setup_5node_cluster.sh share. Sourced, with set -euo pipefail in force.
 #
