@@ -17,11 +17,12 @@
 #define LIMIT_COMMAND_OVERHEAD (64 * KIB) /* of a command beyond its keys and values */
 
 /* Cluster. */
-#define LIMIT_MEMBERS       32
-#define LIMIT_PEERS         LIMIT_MEMBERS
-#define LIMIT_ADDR_BYTES    ADDR_TEXT_MAX
-#define LIMIT_APPEND_BYTES  (128 * MIB) /* one /raft-append body: a largest value and its frame */
-#define LIMIT_FORWARDED_OPS 65536       /* writes of one node that wait for their answer */
+#define LIMIT_MEMBERS        32
+#define LIMIT_PEERS          LIMIT_MEMBERS
+#define LIMIT_ADDR_BYTES     ADDR_TEXT_MAX
+#define LIMIT_APPEND_BYTES   (128 * MIB) /* one /raft-append body: a largest value and its frame */
+#define LIMIT_APPEND_ENTRIES 65536       /* entries in one /raft-append */
+#define LIMIT_FORWARDED_OPS  65536       /* writes of one node that wait for their answer */
 
 /* HTTP. */
 #define LIMIT_HEADER_BYTES  (16 * KIB)

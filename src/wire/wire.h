@@ -128,10 +128,11 @@ struct wire_message {
     };
 };
 
-/* Appends the bytes of m to out. */
+/* Appends the bytes of m to out. The caller keeps to the limits, and a raft
+ * message repeats type, from, to, term and seq of its header. */
 void wire_encode(const struct wire_message *m, struct buf *out);
 /* Untrusted bytes. INVALID (magic, structure, limits), VERSION, CORRUPT (checksum).
- * *ret_message is untouched on failure. */
+ * Allocates at most about twenty times len. *ret_message is untouched on failure. */
 MUST_CHECK int wire_decode(const void *p, size_t len, struct wire_message *ret_message);
 /* Frees what a decoded message owns. Safe on a zeroed one. */
 void wire_message_free(struct wire_message *m);
