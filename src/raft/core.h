@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ * The state of the core and what its files call of each other.
+ *
+ *      raft.c         life, dispatch, ticks, questions
+ *      outbox.c       what goes out: effects, and answers that wait for the disk
+ *      election.c     campaigns, votes, check-quorum, change of role and term
+ *      follower.c     appends as they are received
+ *      replication.c  appends as they are sent; the commit rule
+ *      membership.c   changes of the configuration
+ *      read.c         ReadIndex
+ *      check.c        invariants
+ *      log.c history.c progress.c quorum.c config.c   the pieces
+ */
+#ifndef RAFT_CORE_H
+#define RAFT_CORE_H
+
+#include "base/rng.h"
+#include "raft/history.h"
+#include "raft/log.h"
+#include "raft/progress.h"
+#include "raft/quorum.h"
+#include "raft/raft.h"
+
+/* Effects while they are collected; then they stay as long as the caller may look at them. */
+struct raft_outbox {
+    struct {
+        struct raft_message *items;
+        size_t n, cap;
+    } messages;
+    struct {
+        struct raft_entry **items; /* with references */
+        size_t n, cap;
+    } apply, persist;
+    struct {
+        struct raft_read_result *items;
+        size_t n, cap;
+    } reads;
+    struct {
+        struct raft_load *items;
+        size_t n, cap;
+    } loads;
+};
+
+/* An answer that waits for the disk. */
+struct raft_held {
+    struct raft_message message;
+    uint64_t need_durable; /* index; 0: only term and vote matter */
+};
+
+/* Who asked for a read. */
+struct raft_reader {
+    struct uuid from; /* zero: this node */
+    uint64_t id;      /* ctx here, seq of the question from a follower */
+};
+
+struct raft_readers {
+    struct raft_reader *items;
+    size_t n, cap;
+};
+
+/* A read that was passed on to the leader. */
+struct raft_asked {
+    uint64_t seq, ctx, tick;
+};
+
+struct raft {
+    struct raft_options opt;
+    struct rng rng;
+    bool started;
+    uint64_t tick; /* since the start */
+    uint64_t seq;  /* last one used */
+
+    /* what is durable, or becomes so */
+    uint64_t term;
+    struct uuid vote;
+    uint64_t commit;
+    struct raft_log *log;
+    struct raft_history *history;
+    uint64_t applied;
+    bool hard_state_dirty;   /* term or vote are in no persist record yet */
+    uint64_t hard_state_seq; /* else: the record they are in */
+    uint64_t persist_seq;    /* last record handed out */
+    uint64_t persisted_seq;  /* last record durable */
+
+    enum raft_role role;
+    struct uuid leader;        /* zero: not known */
+    uint64_t election_elapsed; /* ticks since the timer was set */
+    uint64_t election_timeout; /* ticks */
+
+    /* follower */
+    uint64_t contact_tick; /* when the leader was last heard; meaningful with a leader */
+    uint64_t verified;     /* index: the log equals the leader's up to here; >= commit */
+
+    /* candidate: a ballot for each member of the configuration in force */
+    uint64_t round_first_seq, round_last_seq;
+    enum raft_ballot ballots[LIMIT_MEMBERS];
+
+    /* leader: one for each member of the configuration in force (itself too, unused) */
+    struct raft_progress peers[LIMIT_MEMBERS];
+    unsigned n_peers;
+    uint64_t leader_first_seq; /* of this term's appends */
+    uint64_t heartbeat_elapsed;
+    uint64_t leave_elapsed; /* ticks since it has known that it is no voter any more */
+    size_t uncommitted_bytes;
+
+    /* reads */
+    struct raft_readers waiting; /* for the next round */
+    struct raft_readers round;   /* for the round that is under way */
+    uint64_t round_seq;          /* appends from here on confirm the round; 0: there is none */
+    uint64_t round_index;
+    struct {
+        struct raft_asked *items;
+        size_t n, cap;
+    } asked;
+
+    /* what goes out */
+    struct {
+        struct raft_held *items;
+        size_t n, cap;
+    } held;
+    struct raft_outbox out, taken;
+    struct raft_effects effects;
+    struct raft_status told; /* role, term, leader as of the last effects */
+    struct raft_pos told_config;
+    bool told_config_committed;
+};
+
+/* ---- shared questions ---- */
+
+const struct raft_config *raft_config_in_force(const struct raft *r);
+/* The place of a member in the configuration in force; -1: not in it. */
+int raft_member_index(const struct raft *r, struct uuid id);
+/* This node votes in the configuration in force. */
+bool raft_is_voter(const struct raft *r);
+/* An entry of the current term is committed. */
+bool raft_in_own_term(const struct raft *r);
+bool raft_hard_state_is_durable(const struct raft *r);
+
+/* ---- raft.c ---- */
+
+/* Moves the commit index and all that hangs on it; index <= last. */
+void raft_set_commit(struct raft *r, uint64_t index);
+/* Appends to the own log and puts configurations in force. Borrows e. */
+void raft_append_entry(struct raft *r, struct raft_entry *e);
+void raft_truncate_log(struct raft *r, uint64_t from);
+
+/* ---- outbox.c ---- */
+
+/* A message to this peer with addresses, term and a place in the outbox. Valid until the next. */
+struct raft_message *raft_send(struct raft *r, enum raft_message_type type, struct uuid to);
+/* An answer, sent as soon as term and vote are durable, and the log up to need_durable. */
+void raft_answer(struct raft *r, const struct raft_message *answer, uint64_t need_durable);
+/* Something became durable. */
+void raft_release_held(struct raft *r);
+/* The term moved on: answers that still wait turn into refusals. */
+void raft_refuse_held(struct raft *r);
+void raft_outbox_free(struct raft_outbox *o);
+
+/* ---- election.c ---- */
+
+void raft_reset_election_timer(struct raft *r);
+/* Ends whatever role there was. term >= current. */
+void raft_become_follower(struct raft *r, uint64_t term, struct uuid leader);
+/* Begins with a pre-vote; only voters get that far (PITFALLS 11). */
+void raft_campaign(struct raft *r);
+void raft_on_vote(struct raft *r, const struct raft_message *m);
+void raft_on_vote_reply(struct raft *r, const struct raft_message *m);
+/* The own vote counts from now on. */
+void raft_on_vote_durable(struct raft *r);
+/* Leader: a quorum was heard within the longest election timeout. */
+bool raft_has_quorum_contact(const struct raft *r);
+
+/* ---- follower.c ---- */
+
+/* INVALID: entries that cannot be right for our log; nothing changed. */
+MUST_CHECK int raft_check_append(const struct raft *r, const struct raft_message *m);
+void raft_on_append(struct raft *r, const struct raft_message *m);
+/* An append of an older term: tell our term (PITFALLS 7). */
+void raft_refuse_append(struct raft *r, const struct raft_message *m);
+
+/* ---- replication.c ---- */
+
+/* Makes peers[] fit the configuration in force. */
+void raft_align_peers(struct raft *r);
+void raft_free_peers(struct raft *r);
+void raft_on_append_reply(struct raft *r, const struct raft_message *m);
+void raft_send_heartbeat(struct raft *r, unsigned i);
+/* Sends whatever the windows allow. */
+void raft_replicate(struct raft *r);
+/* The commit rule, and what follows from it. */
+void raft_advance_commit(struct raft *r);
+void raft_replication_tick(struct raft *r);
+
+/* ---- membership.c ---- */
+
+/* Leader: leaves a committed joint configuration, or begins to leave itself. */
+void raft_membership_committed(struct raft *r);
+void raft_membership_tick(struct raft *r);
+
+/* ---- read.c ---- */
+
+void raft_on_read_index(struct raft *r, const struct raft_message *m);
+void raft_on_read_index_reply(struct raft *r, const struct raft_message *m);
+/* Answers confirmed rounds, starts the next. */
+void raft_reads_advance(struct raft *r);
+/* Whether this voter's answer is missing for the round that is under way. */
+bool raft_read_round_needs(const struct raft *r, unsigned i);
+/* Leadership ended, or the leader is another: all reads fail. */
+void raft_reads_fail(struct raft *r);
+void raft_reads_tick(struct raft *r);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * What a leader knows of one peer's log, and what it has sent there.
+ *
+ *              first success                  as many as `window`
+ *      PROBE ----------------> REPLICATE      appends in flight
+ *        ^ one append in flight     |
+ *        +--------------------------+  refused, lost, unreachable
+ *
+ * What is in flight is a list; nothing is counted up and down (PITFALLS 24).
+ */
+#ifndef RAFT_PROGRESS_H
+#define RAFT_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/uuid.h"
+
+enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE };
+
+/* An append with entries that is not answered yet. */
+struct raft_flight {
+    uint64_t seq;
+    uint64_t last;      /* index of its last entry */
+    uint64_t sent_tick; /* of the leader's clock */
+};
+
+struct raft_progress {
+    struct uuid id;
+    enum raft_progress_state state;
+    uint64_t match;              /* acknowledged as durable there; never goes back */
+    uint64_t next;               /* index of the next entry to send; > match */
+    uint64_t answered;           /* highest seq of an append it answered in this term */
+    uint64_t told_commit;        /* commit index in the last message sent */
+    uint64_t heard_tick;         /* when it last answered */
+    uint64_t paused_upto_tick;   /* no appends before: it was unreachable a moment ago */
+    unsigned losses;             /* appends lost in a row */
+    bool loading;                /* a `load` effect is under way */
+    struct raft_flight *flights; /* `window` places; in the order sent */
+    unsigned n_flights;
+};
+
+void raft_progress_init(struct raft_progress *p, struct uuid id, uint64_t next, uint64_t tick,
+                        unsigned window);
+void raft_progress_deinit(struct raft_progress *p);
+
+/* An append may be sent now. */
+bool raft_progress_may_send(const struct raft_progress *p, unsigned window, uint64_t tick);
+/* An append with the entries up to `last` was sent. */
+void raft_progress_sent(struct raft_progress *p, uint64_t seq, uint64_t last, uint64_t tick);
+/* Whether the append with this seq was in flight; it is not any more. */
+bool raft_progress_landed(struct raft_progress *p, uint64_t seq);
+/* The peer's log is durable and ours up to `match`. */
+void raft_progress_matched(struct raft_progress *p, uint64_t match);
+/* Back to probing, from the entry `next` (at least match + 1) on. */
+void raft_progress_probe(struct raft_progress *p, uint64_t next);
+/* The oldest append in flight has waited for more than `patience` ticks; the
+ * patience doubles when one after the other is lost. */
+bool raft_progress_is_lost(const struct raft_progress *p, uint64_t tick, uint64_t patience);
+
+#endif

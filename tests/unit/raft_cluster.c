@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT
+ * The cluster in one process.
+ */
+#include "raft_cluster.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "raft/quorum.h"
+#include "raft_oracle.h"
+
+/* ---- life ---- */
+
+struct uuid cluster_id(unsigned node)
+{
+    return (struct uuid){0, node + 1};
+}
+
+int cluster_node(struct uuid id)
+{
+    return id.hi == 0 && id.lo >= 1 && id.lo <= CLUSTER_NODES ? (int)id.lo - 1 : -1;
+}
+
+struct raft_member cluster_member(unsigned node)
+{
+    struct raft_member m = {.id = cluster_id(node), .incarnation = 1000 + node};
+    (void)snprintf(m.addr, sizeof m.addr, "node%u:8080", node);
+    return m;
+}
+
+struct raft_options cluster_default_options(void)
+{
+    return (struct raft_options){
+        .heartbeat_ticks = HEARTBEAT_TICKS,
+        .election_ticks_min = ELECTION_TICKS_MIN,
+        .election_ticks_max = ELECTION_TICKS_MAX,
+        .append_entries_max = 16,
+        .append_bytes_max = 4096,
+        .window = 4,
+        .cache_bytes = 2048,
+        .uncommitted_bytes_max = 1 << 20,
+    };
+}
+
+static void start_core(struct cluster *c, unsigned node, uint64_t applied)
+{
+    struct sim_node *n = &c->nodes[node];
+    struct raft_options o = c->options;
+    o.id = cluster_id(node);
+    o.seq_first = ++n->boot << 40;
+    o.seed = rng_next(&c->rng);
+    n->core = raft_new(&o);
+    raft_restore_hard_state(n->core, n->hard_state);
+    for (uint64_t i = 1; i <= n->log_last; i++)
+        assert_int_equal(raft_restore_entry(n->core, n->log[i]), 0);
+    raft_start(n->core, applied);
+    n->applied = applied;
+    n->n_loads = 0;
+    raft_check(n->core);
+}
+
+struct cluster *cluster_new_with(uint64_t seed, unsigned n_nodes, unsigned n_voters,
+                                 const struct raft_options *options)
+{
+    assert_true(n_nodes <= CLUSTER_NODES);
+    struct cluster *c = mem_zalloc(sizeof *c);
+    c->rng = (struct rng){seed};
+    c->options = *options;
+    c->n_nodes = n_nodes;
+    for (unsigned i = 0; i < CLUSTER_TERMS; i++)
+        c->leader_of_term[i] = -1;
+    for (unsigned i = 0; i < n_nodes; i++)
+        start_core(c, i, 0);
+    if (n_voters == 0)
+        return c;
+    struct raft_config config = {.n_members = n_voters};
+    for (unsigned i = 0; i < n_voters; i++) {
+        config.members[i] = cluster_member(i);
+        config.members[i].roles = RAFT_VOTER;
+    }
+    assert_int_equal(raft_bootstrap(c->nodes[0].core, &config), 0);
+    cluster_pump(c, 0);
+    return c;
+}
+
+struct cluster *cluster_new(uint64_t seed, unsigned n_nodes, unsigned n_voters)
+{
+    struct raft_options o = cluster_default_options();
+    return cluster_new_with(seed, n_nodes, n_voters, &o);
+}
+
+static void free_message(struct sim_message *m)
+{
+    if (m->m.type == RAFT_APPEND) {
+        for (unsigned i = 0; i < m->m.append.n_entries; i++)
+            raft_entry_unref(&m->m.append.entries[i]);
+        mem_free(m->m.append.entries);
+    }
+    mem_free(m);
+}
+
+static void free_record(struct disk_record *record)
+{
+    for (unsigned i = 0; i < record->n_entries; i++)
+        raft_entry_unref(&record->entries[i]);
+    mem_free(record->entries);
+    mem_free(record);
+}
+
+static void lose_records(struct sim_node *n)
+{
+    while (n->writing) {
+        struct disk_record *record = n->writing;
+        n->writing = record->next;
+        free_record(record);
+    }
+}
+
+void cluster_free(struct cluster **c)
+{
+    struct cluster *mine = *c;
+    *c = NULL;
+    for (unsigned i = 0; i < mine->n_nodes; i++) {
+        struct sim_node *n = &mine->nodes[i];
+        raft_free(&n->core);
+        lose_records(n);
+        for (uint64_t k = 1; k <= n->log_last; k++)
+            raft_entry_unref(&n->log[k]);
+    }
+    while (mine->in_flight)
+        cluster_drop(mine, 0);
+    mem_free(mine);
+}
+
+/* ---- the disk ---- */
+
+static void disk_truncate(struct sim_node *n, uint64_t from)
+{
+    while (n->log_last >= from)
+        raft_entry_unref(&n->log[n->log_last--]);
+}
+
+/* The oldest record reaches the disk. Returns its seq. */
+static uint64_t write_record(struct sim_node *n)
+{
+    struct disk_record *record = n->writing;
+    uint64_t seq = record->seq;
+    n->writing = record->next;
+    n->hard_state = record->hard_state;
+    if (record->truncate_from)
+        disk_truncate(n, record->truncate_from);
+    for (unsigned i = 0; i < record->n_entries; i++) {
+        assert_int_equal(record->entries[i]->pos.index, n->log_last + 1);
+        assert_true(n->log_last < CLUSTER_LOG);
+        n->log[++n->log_last] = raft_entry_ref(record->entries[i]);
+    }
+    free_record(record);
+    return seq;
+}
+
+void cluster_write(struct cluster *c, unsigned node, unsigned n)
+{
+    struct sim_node *sim = &c->nodes[node];
+    uint64_t seq = 0;
+    while (n-- > 0 && sim->writing)
+        seq = write_record(sim);
+    if (seq && sim->core) {
+        raft_persisted(sim->core, seq);
+        cluster_pump(c, node);
+    }
+}
+
+void cluster_plant(struct cluster *c, unsigned node, uint64_t term, unsigned n_entries)
+{
+    struct sim_node *n = &c->nodes[node];
+    assert_null(n->core);
+    for (unsigned i = 0; i < n_entries; i++) {
+        struct raft_pos pos = {term, n->log_last + 1};
+        struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, pos, 8);
+        bytes_put_be(e->data, ++c->next_ctx, 8);
+        n->log[++n->log_last] = e;
+    }
+    if (n->hard_state.term < term) {
+        n->hard_state.term = term;
+        n->hard_state.vote = UUID_ZERO;
+    }
+}
+
+void cluster_crash(struct cluster *c, unsigned node)
+{
+    struct sim_node *n = &c->nodes[node];
+    raft_free(&n->core);
+    while (n->writing && rng_range(&c->rng, 0, 1) == 0)
+        write_record(n);
+    lose_records(n);
+    n->n_reads = 0;
+}
+
+void cluster_restart(struct cluster *c, unsigned node)
+{
+    struct sim_node *n = &c->nodes[node];
+    uint64_t known = n->hard_state.commit < n->log_last ? n->hard_state.commit : n->log_last;
+    start_core(c, node, rng_range(&c->rng, 0, known));
+    cluster_pump(c, node);
+}
+
+/* ---- effects ---- */
+
+static void send_one(struct cluster *c, const struct raft_message *m)
+{
+    if (c->filter && !c->filter(c, m))
+        return;
+    struct sim_message *copy = mem_zalloc(sizeof *copy);
+    copy->m = *m;
+    if (m->type == RAFT_APPEND) {
+        copy->m.append.entries = mem_array(m->append.n_entries, sizeof(struct raft_entry *));
+        for (unsigned i = 0; i < m->append.n_entries; i++)
+            copy->m.append.entries[i] = raft_entry_ref(m->append.entries[i]);
+    }
+    struct sim_message **end = &c->in_flight;
+    while (*end)
+        end = &(*end)->next;
+    *end = copy;
+    c->n_in_flight++;
+}
+
+static void start_writing(struct sim_node *n, const struct raft_persist *p)
+{
+    struct disk_record *record = mem_zalloc(sizeof *record);
+    record->seq = p->seq;
+    record->hard_state = p->hard_state;
+    record->truncate_from = p->truncate_from;
+    record->n_entries = p->n_entries;
+    record->entries = mem_array(p->n_entries, sizeof(struct raft_entry *));
+    for (unsigned i = 0; i < p->n_entries; i++)
+        record->entries[i] = raft_entry_ref(p->entries[i]);
+    struct disk_record **end = &n->writing;
+    while (*end)
+        end = &(*end)->next;
+    *end = record;
+}
+
+static void note_read(struct sim_node *n, const struct raft_read_result *result)
+{
+    for (unsigned i = 0; i < n->n_reads; i++) {
+        struct sim_read *read = &n->reads[i];
+        if (read->ctx != result->ctx)
+            continue;
+        assert_false(read->done);
+        read->done = true;
+        read->err = result->err;
+        read->index = result->index;
+        if (result->err == 0)
+            assert_true(result->index >= read->at_least);
+    }
+}
+
+void cluster_serve_loads(struct cluster *c, unsigned node)
+{
+    struct sim_node *n = &c->nodes[node];
+    unsigned n_loads = n->n_loads;
+    struct raft_load loads[CLUSTER_NODES * 2];
+    memcpy(loads, n->loads, sizeof loads);
+    n->n_loads = 0;
+    for (unsigned i = 0; i < n_loads && n->core; i++) {
+        unsigned n_entries = 0;
+        while (n_entries < loads[i].n_max && loads[i].first + n_entries <= n->log_last)
+            n_entries++;
+        raft_loaded(n->core, loads[i].peer, &n->log[loads[i].first], n_entries);
+        n->n_loads_served++;
+    }
+    if (n_loads > 0)
+        cluster_pump(c, node);
+}
+
+static void collect(struct cluster *c, unsigned node, const struct raft_effects *e)
+{
+    struct sim_node *n = &c->nodes[node];
+    if (e->persist.seq)
+        start_writing(n, &e->persist);
+    for (unsigned i = 0; i < e->n_apply; i++)
+        oracle_applied(c, node, e->apply[i]);
+    for (unsigned i = 0; i < e->n_messages; i++) {
+        oracle_sent(c, node, &e->messages[i]);
+        send_one(c, &e->messages[i]);
+    }
+    for (unsigned i = 0; i < e->n_reads; i++)
+        note_read(n, &e->reads[i]);
+    for (unsigned i = 0; i < e->n_loads; i++) {
+        assert_true(n->n_loads < CLUSTER_NODES * 2);
+        n->loads[n->n_loads++] = e->loads[i];
+    }
+}
+
+void cluster_pump(struct cluster *c, unsigned node)
+{
+    struct sim_node *n = &c->nodes[node];
+    if (!n->core)
+        return;
+    collect(c, node, raft_effects(n->core));
+    cluster_check(c, node);
+    if (!c->late_loads)
+        cluster_serve_loads(c, node);
+    if (!c->late_disk[node])
+        cluster_write(c, node, UINT32_MAX);
+}
+
+void cluster_tick(struct cluster *c, unsigned node)
+{
+    if (!c->nodes[node].core)
+        return;
+    raft_tick(c->nodes[node].core);
+    cluster_pump(c, node);
+}
+
+/* ---- network ---- */
+
+static struct sim_message *take_message(struct cluster *c, unsigned k)
+{
+    struct sim_message **at = &c->in_flight;
+    while (k-- > 0)
+        at = &(*at)->next;
+    struct sim_message *m = *at;
+    *at = m->next;
+    c->n_in_flight--;
+    return m;
+}
+
+void cluster_drop(struct cluster *c, unsigned k)
+{
+    free_message(take_message(c, k));
+}
+
+void cluster_duplicate(struct cluster *c, unsigned k)
+{
+    const struct sim_message *m = c->in_flight;
+    while (k-- > 0)
+        m = m->next;
+    bool (*filter)(struct cluster *, const struct raft_message *) = c->filter;
+    c->filter = NULL;
+    send_one(c, &m->m);
+    c->filter = filter;
+}
+
+void cluster_deliver(struct cluster *c, unsigned k)
+{
+    struct sim_message *m = take_message(c, k);
+    int from = cluster_node(m->m.from), to = cluster_node(m->m.to);
+    if (to >= 0 && !c->cut[from][to] && c->nodes[to].core) {
+        assert_int_equal(raft_receive(c->nodes[to].core, &m->m), 0);
+        cluster_pump(c, (unsigned)to);
+    }
+    free_message(m);
+}
+
+void cluster_settle(struct cluster *c)
+{
+    for (unsigned n = 0; c->in_flight; n++) {
+        assert_true(n < 100000);
+        cluster_deliver(c, 0);
+    }
+}
+
+void cluster_cut_off(struct cluster *c, unsigned node)
+{
+    for (unsigned i = 0; i < c->n_nodes; i++)
+        if (i != node)
+            c->cut[i][node] = c->cut[node][i] = true;
+}
+
+void cluster_heal(struct cluster *c)
+{
+    memset(c->cut, 0, sizeof c->cut);
+}
+
+/* ---- together ---- */
+
+void cluster_run(struct cluster *c, unsigned ticks)
+{
+    while (ticks-- > 0) {
+        for (unsigned i = 0; i < c->n_nodes; i++)
+            cluster_tick(c, i);
+        cluster_settle(c);
+    }
+}
+
+int cluster_leader(const struct cluster *c)
+{
+    int leader = -1;
+    uint64_t term = 0;
+    for (unsigned i = 0; i < c->n_nodes; i++) {
+        if (!c->nodes[i].core)
+            continue;
+        struct raft_status s = raft_status(c->nodes[i].core);
+        if (s.role == RAFT_LEADER && s.term > term) {
+            leader = (int)i;
+            term = s.term;
+        }
+    }
+    return leader;
+}
+
+unsigned cluster_elect(struct cluster *c)
+{
+    cluster_settle(c);
+    for (unsigned i = 0; i < 100 * ELECTION_TICKS_MAX; i++) {
+        int leader = cluster_leader(c);
+        if (leader >= 0 && raft_status(c->nodes[leader].core).in_own_term)
+            return (unsigned)leader;
+        cluster_run(c, 1);
+    }
+    fail_msg("no leader");
+    return 0;
+}
+
+void cluster_elect_node(struct cluster *c, unsigned node)
+{
+    int leader = cluster_leader(c);
+    if (leader == (int)node)
+        return;
+    if (leader >= 0) {
+        raft_step_down(c->nodes[leader].core);
+        cluster_pump(c, (unsigned)leader);
+    }
+    cluster_settle(c);
+    /* All forget that they heard a leader; nobody else reaches its timeout. */
+    for (unsigned i = 0; i < ELECTION_TICKS_MIN - 1; i++)
+        for (unsigned k = 0; k < c->n_nodes; k++)
+            cluster_tick(c, k);
+    for (unsigned i = 0; i < 4 * ELECTION_TICKS_MAX; i++) {
+        struct raft *core = c->nodes[node].core;
+        if (raft_status(core).role == RAFT_LEADER)
+            return;
+        cluster_tick(c, node);
+        cluster_settle(c);
+        for (unsigned k = 0; k < c->n_nodes && i == 0; k++)
+            if (k != node && c->nodes[k].core &&
+                raft_status(c->nodes[k].core).role == RAFT_FOLLOWER)
+                cluster_tick(c, k);
+    }
+    fail_msg("node %u is not elected", node);
+}
+
+int cluster_propose(struct cluster *c, unsigned node, struct raft_pos *ret_pos)
+{
+    if (!c->nodes[node].core)
+        return ERR_NOT_LEADER;
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){0, 0}, 8);
+    bytes_put_be(e->data, ++c->next_ctx, 8);
+    int rc = raft_propose(c->nodes[node].core, &e, 1, ret_pos);
+    raft_entry_unref(&e); /* taken on success: NULL then */
+    cluster_pump(c, node);
+    return rc;
+}
+
+void cluster_write_entries(struct cluster *c, unsigned node, unsigned n)
+{
+    struct raft_pos pos;
+    while (n-- > 0)
+        assert_int_equal(cluster_propose(c, node, &pos), 0);
+    cluster_settle(c);
+}
+
+struct raft_change cluster_wish(enum raft_change_type type, unsigned node)
+{
+    return (struct raft_change){type, cluster_member(node)};
+}
+
+int cluster_change(struct cluster *c, unsigned node, const struct raft_change changes[], unsigned n)
+{
+    struct raft_pos pos;
+    int rc = raft_change_config(c->nodes[node].core, changes, n, &pos);
+    cluster_pump(c, node);
+    return rc;
+}
+
+uint64_t cluster_read(struct cluster *c, unsigned node)
+{
+    struct sim_node *n = &c->nodes[node];
+    if (n->n_reads == CLUSTER_READS) { /* forget the oldest half */
+        memmove(n->reads, n->reads + CLUSTER_READS / 2, sizeof n->reads / 2);
+        n->n_reads /= 2;
+    }
+    uint64_t ctx = ++c->next_ctx;
+    n->reads[n->n_reads++] = (struct sim_read){.ctx = ctx, .at_least = c->n_committed};
+    raft_read(n->core, ctx);
+    cluster_pump(c, node);
+    return ctx;
+}
+
+const struct sim_read *cluster_read_result(const struct cluster *c, unsigned node, uint64_t ctx)
+{
+    const struct sim_node *n = &c->nodes[node];
+    for (unsigned i = 0; i < n->n_reads; i++)
+        if (n->reads[i].ctx == ctx)
+            return n->reads[i].done ? &n->reads[i] : NULL;
+    return NULL;
+}
