@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * The HTTP side of the daemon: one port for clients, operators and peers, as
+ * API.md says. Serving loops of its own over libmicrohttpd; everything that
+ * needs consensus is asked of the node through node/request.h.
+ *
+ *      main: api_start ........ api_drain, node stops, api_stop, node is freed
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct api; /* opaque */
+struct node;
+
+/* Everything is borrowed and must outlive the api. */
+struct api_options {
+    const char *bind_addr;        /* HOST:PORT */
+    const char *advertise_addr;   /* HOST:PORT that others use; NULL: bind_addr */
+    const char *const *own_names; /* further names of this machine, for the Host check */
+    unsigned n_own_names;
+    const char *const *allowed_origins; /* "https://ui.example.org" */
+    unsigned n_allowed_origins;
+    unsigned threads;         /* serving loops; 0: as many as cores, at most 4 */
+    unsigned max_connections; /* of clients; LIMIT_PEER_PLACES more are kept for peers */
+    uint32_t request_timeout_ms;
+    size_t max_value_size; /* bytes, up to LIMIT_VALUE_BYTES */
+    bool has_peers;        /* peers are configured: the cluster forms itself */
+    const char *version;   /* for crabcluster_build_info */
+};
+
+/* Binds, listens and serves. BUSY (address in use), PERMISSION, INVALID (not an
+ * address of this machine) or IO; ret_reason then holds the line for the
+ * operator, and *ret is untouched. */
+MUST_CHECK int api_start(const struct api_options *options, struct node *node,
+                         struct buf *ret_reason, struct api **ret);
+
+/* Stops accepting connections, tells clients to close theirs, and waits until
+ * no request of a client is being worked on, at most timeout_ms. Peers go on. */
+void api_drain(struct api *a, uint32_t timeout_ms);
+
+/* Closes every connection and ends the threads. Waits for the requests that
+ * the node still has: it completes each by its deadline, or at once when it
+ * stops. The node must still take calls. NULL is accepted; *a becomes NULL. */
+void api_stop(struct api **a);
+
+#endif

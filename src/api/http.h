@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ * One HTTP request and its answer as the handlers see them. loop.c stands
+ * behind it and alone knows libmicrohttpd. An exchange is touched only by the
+ * thread of its loop.
+ *
+ *      headers -> route_begin() -> body arrives -> start() -+-> answered
+ *                                                           |
+ *                     http_submit(): the node has it, the connection sleeps
+ *                                                           |
+ *                              finish() on the loop again <-+
+ */
+#ifndef API_HTTP_H
+#define API_HTTP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "api/places.h"
+#include "base/buf.h"
+#include "base/uuid.h"
+#include "node/request.h"
+
+struct json_object;
+struct route;
+struct http_loop;
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OTHER,
+    HTTP_METHODS /* how many */
+};
+
+/* What all loops share. */
+struct http_server {
+    const struct api_options *options;
+    struct node *node;
+    char node_text[UUID_TEXT_LEN + 1];
+    struct places places;
+    atomic_uint n_in_flight; /* requests of clients that are being worked on */
+    atomic_bool draining;
+    struct http_loop **loops;
+    unsigned n_loops;
+};
+
+/* The request headers that anything here looks at; borrowed, NULL when absent. */
+struct http_headers {
+    const char *accept;
+    const char *expect;
+    const char *content_length;
+    const char *idempotency_key;
+    const char *request_id;
+    const char *origin;
+    const char *fetch_site;
+    const char *bad_host; /* the first Host that is not ours */
+    size_t bytes;         /* of all of them and the request line */
+};
+
+#define HTTP_REQUEST_ID_MAX 64
+
+struct http_exchange {
+    struct http_server *server;
+    struct http_loop *loop;
+    struct http_exchange *next_done; /* in the loop's mailbox */
+    void *connection;                /* libmicrohttpd's */
+    struct place *place;
+    const struct route *route; /* never NULL once begun */
+    enum http_method method;
+    struct http_headers headers;
+    uint64_t started_us;
+    size_t body_limit;     /* bytes */
+    size_t body_discarded; /* bytes that came after the request was refused */
+    struct buf body;       /* owned */
+
+    struct node_request *request; /* owned while the node does not have it */
+    struct json_object *json;     /* owned; what the handler wants to keep */
+
+    /* The answer; complete once status is not 0. */
+    unsigned status;
+    struct buf out;           /* owned */
+    const char *content_type; /* static; NULL: application/json */
+    char allow[32];           /* of a 405 */
+    unsigned retry_after_s;   /* 0: no such header */
+    bool close;
+    char request_id[HTTP_REQUEST_ID_MAX + 1];
+};
+
+/* Gives r to the node, with the request's deadline. The route's finish() is
+ * called when it is done. Takes r. */
+void http_submit(struct http_exchange *x, struct node_request *r);
+
+/* Each parameter of the query, percent-encoded as it came. */
+typedef bool http_visit_fn(void *ctx, const char *name, size_t name_len);
+void http_visit_query(struct http_exchange *x, http_visit_fn *fn, void *ctx);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/json_out.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+
+#include "api/utf8.h"
+
+/* What an ASCII character is written as when not as itself; "" for itself. */
+static const char *escape_of(uint8_t c, char room[8])
+{
+    static const char hex[] = "0123456789abcdef";
+    switch (c) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    }
+    if (c >= 0x20 && c != 0x7f)
+        return "";
+    room[0] = '\\', room[1] = 'u', room[2] = room[3] = '0';
+    room[4] = hex[c >> 4], room[5] = hex[c & 15], room[6] = 0;
+    return room;
+}
+
+/* Appends runs of plain characters at once and looks closely at the others. */
+static int write_string(struct buf *b, const uint8_t *p, size_t len, const char *replacement)
+{
+    size_t before = b->len, i = 0, run = 0;
+    char room[8];
+    buf_reserve(b, len + 2);
+    buf_append(b, "\"", 1);
+    while (i < len) {
+        size_t n = utf8_char_len(p + i, len - i);
+        const char *instead = n == 0 ? replacement : n == 1 ? escape_of(p[i], room) : "";
+        if (!instead) {
+            b->len = before;
+            return ERR_INVALID;
+        }
+        if (*instead) {
+            buf_append(b, p + run, i - run);
+            buf_append_str(b, instead);
+            run = i + (n ? n : 1);
+        }
+        i += n ? n : 1;
+    }
+    buf_append(b, p + run, len - run);
+    buf_append(b, "\"", 1);
+    return 0;
+}
+
+int json_out_string(struct buf *b, const void *p, size_t len)
+{
+    return write_string(b, p, len, NULL);
+}
+
+void json_out_text(struct buf *b, const void *p, size_t len)
+{
+    (void)write_string(b, p, len, "\xef\xbf\xbd");
+}
+
+static void write_base64(struct buf *b, const uint8_t *p, size_t len)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = len - i < 3 ? len - i : 3;
+        uint32_t v = (uint32_t)p[i] << 16;
+        v |= n > 1 ? (uint32_t)p[i + 1] << 8 : 0;
+        v |= n > 2 ? p[i + 2] : 0;
+        char four[4] = {digit[v >> 18], digit[v >> 12 & 63], n > 1 ? digit[v >> 6 & 63] : '=',
+                        n > 2 ? digit[v & 63] : '='};
+        buf_append(b, four, sizeof four);
+    }
+}
+
+void json_out_value(struct buf *b, const void *p, size_t len)
+{
+    if (json_out_string(b, p, len) == 0)
+        return;
+    buf_append_str(b, "{\"value_b64\":\"");
+    write_base64(b, p, len);
+    buf_append_str(b, "\"}");
+}
+
+void json_out_uuid(struct buf *b, struct uuid id)
+{
+    char text[UUID_TEXT_LEN + 1];
+    if (uuid_is_zero(id)) {
+        buf_append_str(b, "null");
+        return;
+    }
+    buf_append(b, "\"", 1);
+    buf_append(b, uuid_format(id, text), UUID_TEXT_LEN);
+    buf_append(b, "\"", 1);
+}
+
+void json_out_log_id(struct buf *b, const struct node_log_id *id)
+{
+    if (id->index == 0) {
+        buf_append_str(b, "null");
+        return;
+    }
+    buf_printf(b, "{\"leader_id\":{\"term\":%" PRIu64 ",\"node_id\":", id->term);
+    json_out_uuid(b, id->leader);
+    buf_printf(b, "},\"index\":%" PRIu64 "}", id->index);
+}

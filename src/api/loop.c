@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT
+ * The one file that knows libmicrohttpd. How it must be treated (PITFALLS part
+ * 2): every byte of a body is consumed at once; MHD_YES after suspending;
+ * resumed exactly once, by this thread; MHD_run, then MHD_get_timeout; nothing
+ * is suspended when the daemon stops; a suspended connection has no timeout,
+ * so the node completes every request by its deadline.
+ *
+ *      node's thread   done() -> mailbox -> eventfd, if the loop sleeps
+ *      loop's thread   epoll_wait -> take_mail: finish, resume -> MHD_run
+ */
+#include "api/loop.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <json-c/json_object.h>
+
+#include "api/guard.h"
+#include "api/reply.h"
+#include "api/route.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+/* Room for one connection's headers and for parsing them; above LIMIT_HEADER_BYTES,
+ * so that it is our answer that says what the limit is. */
+#define CONNECTION_BYTES (32 * KIB)
+/* What is read and thrown away of a body that was refused, before the connection is closed. */
+#define DISCARD_BYTES (64 * MIB)
+#define BODY_KEEP     (4 * KIB) /* reserved for a body whose length is not told */
+#define BODY_AHEAD    (MIB)     /* reserved at most before the bytes are there */
+
+struct socket_mail {
+    struct socket_mail *next;
+    int fd;
+    socklen_t len;
+    struct sockaddr_storage addr;
+};
+
+struct http_loop {
+    struct http_server *server;
+    struct MHD_Daemon *daemon;
+    pthread_t thread;
+    int epoll_fd, wake_fd;
+    atomic_bool stopping;
+
+    /* The mailbox: stacks that senders push on and the loop takes whole. */
+    _Atomic(struct http_exchange *) done;
+    _Atomic(struct socket_mail *) sockets;
+    atomic_bool asleep; /* or about to be: whoever sends mail must wake it */
+
+    unsigned n_parked; /* exchanges whose request the node has */
+    struct rng rng;    /* for request ids */
+    struct uuid leader;
+    char leader_text[UUID_TEXT_LEN + 1];
+    struct stats stats;
+};
+
+const struct stats *loop_stats(const struct http_loop *l)
+{
+    return &l->stats;
+}
+
+/* ---- mail ---- */
+
+static void wake(struct http_loop *l)
+{
+    if (atomic_exchange(&l->asleep, false))
+        eventfd_write(l->wake_fd, 1);
+}
+
+void loop_add_socket(struct http_loop *l, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct socket_mail *m = mem_zalloc(sizeof *m);
+    m->fd = fd;
+    m->len = len;
+    memcpy(&m->addr, addr, len);
+    m->next = atomic_load(&l->sockets);
+    while (!atomic_compare_exchange_weak(&l->sockets, &m->next, m))
+        ;
+    wake(l);
+}
+
+/* The node's done(): on its thread. */
+static void on_done(struct node_request *r)
+{
+    struct http_exchange *x = r->owner;
+    struct http_loop *l = x->loop;
+    x->next_done = atomic_load(&l->done);
+    while (!atomic_compare_exchange_weak(&l->done, &x->next_done, x))
+        ;
+    wake(l);
+}
+
+void http_submit(struct http_exchange *x, struct node_request *r)
+{
+    ASSERT(!x->request);
+    x->request = r;
+    x->loop->n_parked++;
+    r->owner = x;
+    r->done = on_done;
+    r->deadline_ms = clock_now_ms() + x->server->options->request_timeout_ms;
+    node_submit(x->server->node, r);
+}
+
+static void add_socket(struct http_loop *l, struct socket_mail *m)
+{
+    /* On failure libmicrohttpd has closed the socket. */
+    if (MHD_add_connection(l->daemon, m->fd, (struct sockaddr *)&m->addr, m->len) != MHD_YES)
+        places_unopen(&l->server->places);
+    mem_free(m);
+}
+
+static void finish(struct http_exchange *x)
+{
+    x->loop->n_parked--;
+    x->route->finish(x);
+    ASSERT(x->status != 0);
+    MHD_resume_connection(x->connection);
+}
+
+/* A stack gives the youngest first; serving the oldest first is fairer. */
+static void take_mail(struct http_loop *l)
+{
+    struct http_exchange *done = atomic_exchange(&l->done, NULL), *oldest = NULL;
+    struct socket_mail *sockets = atomic_exchange(&l->sockets, NULL);
+    while (done) {
+        struct http_exchange *next = done->next_done;
+        done->next_done = oldest;
+        oldest = done;
+        done = next;
+    }
+    while (oldest) {
+        struct http_exchange *next = oldest->next_done;
+        finish(oldest);
+        oldest = next;
+    }
+    while (sockets) {
+        struct socket_mail *next = sockets->next;
+        add_socket(l, sockets);
+        sockets = next;
+    }
+}
+
+/* ---- one exchange ---- */
+
+static enum http_method method_of(const char *text)
+{
+    for (unsigned m = 0; m < HTTP_OTHER; m++)
+        if (strcmp(text, http_method_text((enum http_method)m)) == 0)
+            return (enum http_method)m;
+    return HTTP_OTHER;
+}
+
+/* Keeps the first of each header that matters, and any Host that is not ours. */
+static enum MHD_Result note_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_len, const char *value, size_t value_len)
+{
+    struct http_exchange *x = cls;
+    struct http_headers *h = &x->headers;
+    const struct {
+        const char *name;
+        const char **to;
+    } wanted[] = {
+        {MHD_HTTP_HEADER_ACCEPT, &h->accept},
+        {MHD_HTTP_HEADER_EXPECT, &h->expect},
+        {MHD_HTTP_HEADER_CONTENT_LENGTH, &h->content_length},
+        {MHD_HTTP_HEADER_ORIGIN, &h->origin},
+        {"Sec-Fetch-Site", &h->fetch_site},
+        {"Idempotency-Key", &h->idempotency_key},
+        {"X-Request-Id", &h->request_id},
+    };
+    (void)kind;
+    h->bytes += name_len + value_len + strlen(": \r\n");
+    if (!value)
+        return MHD_YES;
+    for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (!*wanted[i].to && strcasecmp(name, wanted[i].name) == 0)
+            *wanted[i].to = value;
+    if (!h->bad_host && strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0 &&
+        !guard_host_is_ours(x->server->options, value))
+        h->bad_host = value;
+    return MHD_YES;
+}
+
+struct query_visit {
+    http_visit_fn *fn;
+    void *ctx;
+};
+
+static enum MHD_Result note_parameter(void *cls, enum MHD_ValueKind kind, const char *name,
+                                      size_t name_len, const char *value, size_t value_len)
+{
+    struct query_visit *v = cls;
+    (void)kind, (void)value, (void)value_len;
+    return v->fn(v->ctx, name, name_len) ? MHD_YES : MHD_NO;
+}
+
+void http_visit_query(struct http_exchange *x, http_visit_fn *fn, void *ctx)
+{
+    struct query_visit v = {fn, ctx};
+    MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, note_parameter, &v);
+}
+
+/* The client's own id when it is harmless in logs and headers, else a new one. */
+static void choose_request_id(struct http_exchange *x)
+{
+    const char *theirs = x->headers.request_id;
+    size_t len = theirs ? strspn(theirs, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789._-")
+                        : 0;
+    if (len > 0 && len <= HTTP_REQUEST_ID_MAX && theirs[len] == 0)
+        memcpy(x->request_id, theirs, len + 1);
+    else
+        snprintf(x->request_id, sizeof x->request_id, "%016llx",
+                 (unsigned long long)rng_next(&x->loop->rng));
+}
+
+static struct http_exchange *exchange_new(struct http_loop *l, struct MHD_Connection *c,
+                                          const char *url, const char *method)
+{
+    struct http_exchange *x = mem_zalloc(sizeof *x);
+    x->server = l->server;
+    x->loop = l;
+    x->connection = c;
+    x->place = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    x->started_us = clock_now_us();
+    x->method = method_of(method);
+    x->headers.bytes = strlen(url) + strlen(method);
+    MHD_get_connection_values_n(c, MHD_HEADER_KIND, note_header, x);
+    choose_request_id(x);
+    route_begin(x, url);
+    if (!x->route->peer)
+        atomic_fetch_add(&l->server->n_in_flight, 1);
+    return x;
+}
+
+static void exchange_free(struct http_exchange *x)
+{
+    if (!x->route->peer)
+        atomic_fetch_sub(&x->server->n_in_flight, 1);
+    node_request_free(&x->request);
+    json_object_put(x->json);
+    buf_free(&x->body);
+    buf_free(&x->out);
+    mem_free(x);
+}
+
+static void add_header(struct MHD_Response *r, const char *name, const char *value)
+{
+    if (MHD_add_response_header(r, name, value) != MHD_YES)
+        LOG_DEBUG("api: header %s is not accepted", name);
+}
+
+/* The text of the leader's id, made anew when the leader changes. */
+static const char *leader_text(struct http_loop *l)
+{
+    struct uuid leader = node_leader_hint(l->server->node);
+    if (!uuid_equal(leader, l->leader)) {
+        l->leader = leader;
+        uuid_format(leader, l->leader_text);
+    }
+    return uuid_is_zero(leader) ? NULL : l->leader_text;
+}
+
+static void add_headers(struct http_exchange *x, struct MHD_Response *r)
+{
+    const char *leader = leader_text(x->loop);
+    bool closing = x->close || (!x->route->peer && atomic_load(&x->server->draining));
+    char seconds[16];
+    add_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
+               x->content_type ? x->content_type : "application/json");
+    add_header(r, "X-Crabcluster-Node", x->server->node_text);
+    if (leader)
+        add_header(r, "X-Crabcluster-Leader", leader);
+    add_header(r, "X-Request-Id", x->request_id);
+    if (x->allow[0])
+        add_header(r, MHD_HTTP_HEADER_ALLOW, x->allow);
+    if (x->retry_after_s) {
+        snprintf(seconds, sizeof seconds, "%u", x->retry_after_s);
+        add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+    if (closing)
+        add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+}
+
+static enum MHD_Result send_answer(struct http_exchange *x)
+{
+    unsigned idle_s = x->place->kind == PLACE_WAITING ? PLACE_WAITING_S : PLACE_IDLE_S;
+    size_t len;
+    uint8_t *body = buf_take(&x->out, &len);
+    struct MHD_Response *r = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
+    if (!r) {
+        mem_free(body);
+        return MHD_NO;
+    }
+    add_headers(x, r);
+    MHD_set_connection_option(x->connection, MHD_CONNECTION_OPTION_TIMEOUT, idle_s);
+    enum MHD_Result queued = MHD_queue_response(x->connection, x->status, r);
+    MHD_destroy_response(r);
+    stats_count(&x->loop->stats, route_number(x->route), x->method, x->status,
+                clock_now_us() - x->started_us);
+    return queued;
+}
+
+/* Takes all bytes that are there: leaving some hangs the request (PITFALLS part 2). */
+static enum MHD_Result take_body(struct http_exchange *x, const char *data, size_t *len)
+{
+    size_t n = *len;
+    *len = 0;
+    if (x->status == 0 && n > x->body_limit - x->body.len)
+        route_refuse_body(x);
+    if (x->status == 0) {
+        buf_append(&x->body, data, n);
+        return MHD_YES;
+    }
+    buf_free(&x->body);
+    x->body_discarded += n;
+    return x->body_discarded > DISCARD_BYTES ? MHD_NO : MHD_YES;
+}
+
+/* The headers are there. A client that waits for "100 Continue" is told at once when its
+ * body is not wanted; any other sends it before it reads, so the answer comes after it. */
+static enum MHD_Result begin(struct http_loop *l, struct MHD_Connection *c, const char *url,
+                             const char *method, void **con_cls)
+{
+    struct http_exchange *x = exchange_new(l, c, url, method);
+    *con_cls = x;
+    if (x->status != 0)
+        return x->headers.expect && x->headers.content_length ? send_answer(x) : MHD_YES;
+    if (x->headers.content_length) {
+        size_t claimed = strtoull(x->headers.content_length, NULL, 10);
+        buf_reserve(&x->body, (claimed < BODY_AHEAD ? claimed : BODY_AHEAD) + 1);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_len, void **con_cls)
+{
+    struct http_loop *l = cls;
+    struct http_exchange *x = *con_cls;
+    (void)version;
+    if (!x)
+        return begin(l, c, url, method, con_cls);
+    if (*data_len > 0)
+        return take_body(x, data, data_len);
+    if (x->status == 0 && atomic_load(&l->stopping)) {
+        reply_api_err(x, 503, "ShuttingDown", "this node is shutting down; ask another one");
+        x->close = true;
+    }
+    if (x->status == 0)
+        x->route->start(x);
+    if (x->status != 0)
+        return send_answer(x);
+    ASSERT(x->request);
+    MHD_suspend_connection(c);
+    return MHD_YES;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)cls, (void)c, (void)why;
+    if (*con_cls)
+        exchange_free(*con_cls);
+    *con_cls = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http_loop *l = cls;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        place_free((struct place **)context);
+        return;
+    }
+    struct place *place = place_new(&l->server->places);
+    *context = place;
+    if (place->kind == PLACE_WAITING)
+        MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)PLACE_WAITING_S);
+}
+
+/* Leaves paths and queries as they came: libmicrohttpd's own decoding loses what follows %00. */
+static size_t leave_escaped(void *cls, struct MHD_Connection *c, char *text)
+{
+    (void)cls, (void)c;
+    return strlen(text);
+}
+
+static void on_log(void *cls, const char *fmt, va_list ap)
+{
+    char line[300];
+    (void)cls;
+    if (!log_wants(LOG_LEVEL_DEBUG))
+        return;
+    vsnprintf(line, sizeof line, fmt, ap);
+    line[strcspn(line, "\n")] = 0;
+    LOG_DEBUG("api: libmicrohttpd: %s", line);
+}
+
+/* ---- the thread ---- */
+
+static int next_timeout_ms(struct http_loop *l)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    if (MHD_get_timeout(l->daemon, &ms) != MHD_YES)
+        return -1;
+    return ms > 60000 ? 60000 : (int)ms;
+}
+
+static bool has_mail(struct http_loop *l)
+{
+    return atomic_load(&l->done) || atomic_load(&l->sockets);
+}
+
+/* Says that it sleeps before it looks for mail the last time; senders leave their mail
+ * before they look whether it sleeps. So one of them sees the other. */
+static void sleep_until_something(struct http_loop *l)
+{
+    struct epoll_event events[2];
+    eventfd_t ignored;
+    int timeout_ms = next_timeout_ms(l);
+    atomic_store(&l->asleep, true);
+    if (has_mail(l))
+        timeout_ms = 0;
+    int n = epoll_wait(l->epoll_fd, events, 2, timeout_ms);
+    atomic_store(&l->asleep, false);
+    for (int i = 0; i < n; i++)
+        if (events[i].data.fd == l->wake_fd)
+            eventfd_read(l->wake_fd, &ignored);
+}
+
+static void *loop_thread(void *arg)
+{
+    struct http_loop *l = arg;
+    while (!atomic_load(&l->stopping) || l->n_parked > 0) {
+        sleep_until_something(l);
+        take_mail(l);
+        MHD_run(l->daemon);
+    }
+    take_mail(l);       /* sockets that came last */
+    MHD_run(l->daemon); /* lets go of what was resumed last */
+    MHD_stop_daemon(l->daemon);
+    return NULL;
+}
+
+static struct MHD_Daemon *start_daemon(struct http_loop *l)
+{
+    unsigned places = l->server->options->max_connections + LIMIT_PEER_PLACES;
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)places + 1, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, PLACE_IDLE_S, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)CONNECTION_BYTES, NULL},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, l},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, l},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escaped, NULL},
+        {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+                                MHD_USE_ERROR_LOG,
+                            0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+                            MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+}
+
+static int watch(struct http_loop *l, int fd)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+    return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &e);
+}
+
+int loop_start(struct http_server *server, struct http_loop **ret_loop)
+{
+    struct http_loop *l = mem_zalloc(sizeof *l);
+    l->server = server;
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->daemon = start_daemon(l);
+    const union MHD_DaemonInfo *info =
+        l->daemon ? MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    bool ok = l->epoll_fd >= 0 && l->wake_fd >= 0 && info && watch(l, l->wake_fd) == 0 &&
+              watch(l, info->epoll_fd) == 0 &&
+              getrandom(&l->rng.state, sizeof l->rng.state, 0) == (ssize_t)sizeof l->rng.state &&
+              pthread_create(&l->thread, NULL, loop_thread, l) == 0;
+    if (ok) {
+        *ret_loop = l;
+        return 0;
+    }
+    if (l->daemon)
+        MHD_stop_daemon(l->daemon);
+    if (l->epoll_fd >= 0)
+        close(l->epoll_fd);
+    if (l->wake_fd >= 0)
+        close(l->wake_fd);
+    mem_free(l);
+    return ERR_IO;
+}
+
+void loop_stop(struct http_loop *l)
+{
+    atomic_store(&l->stopping, true);
+    eventfd_write(l->wake_fd, 1);
+}
+
+void loop_join(struct http_loop **l)
+{
+    struct http_loop *it = *l;
+    pthread_join(it->thread, NULL);
+    close(it->epoll_fd);
+    close(it->wake_fd);
+    MEM_FREE(*l);
+}

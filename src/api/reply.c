@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/reply.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/json_in.h"
+#include "api/json_out.h"
+
+#define TEXT_BYTES 1000 /* of a message for people */
+
+void reply_ok(struct http_exchange *x)
+{
+    x->status = 200;
+}
+
+void reply_ok_word(struct http_exchange *x, const char *word)
+{
+    buf_clear(&x->out);
+    buf_printf(&x->out, "{\"Ok\":\"%s\"}", word);
+    x->status = 200;
+}
+
+void reply_err_json(struct http_exchange *x, unsigned status, const char *json)
+{
+    buf_clear(&x->out);
+    buf_printf(&x->out, "{\"Err\":%s}", json);
+    x->status = status;
+}
+
+static void reply_text(struct http_exchange *x, unsigned status, const char *before,
+                       const char *name, const char *after, const char *text)
+{
+    buf_clear(&x->out);
+    buf_printf(&x->out, "{\"Err\":%s{\"%s\":", before, name);
+    json_out_text(&x->out, text, strlen(text));
+    buf_printf(&x->out, "}%s}", after);
+    x->status = status;
+}
+
+void reply_err(struct http_exchange *x, unsigned status, const char *name, const char *fmt, ...)
+{
+    char text[TEXT_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    reply_text(x, status, "", name, "", text);
+}
+
+void reply_api_err(struct http_exchange *x, unsigned status, const char *name, const char *fmt, ...)
+{
+    char text[TEXT_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    reply_text(x, status, "{\"APIError\":", name, "}", text);
+}
+
+bool reply_read_json(struct http_exchange *x)
+{
+    struct json_in_error error;
+    if (json_in_parse(&x->body, &error, &x->json) == 0)
+        return true;
+    reply_bad_request(x, "%s, at byte %zu", error.what, error.at);
+    return false;
+}
+
+static void reply_uninitialized(struct http_exchange *x)
+{
+    const struct api_options *o = x->server->options;
+    const char *here = o->advertise_addr ? o->advertise_addr : o->bind_addr;
+    if (o->has_peers)
+        reply_api_err(x, 503, "Uninitialized",
+                      "this node belongs to no cluster yet: it forms one with the peers of its "
+                      "configuration as soon as all of them answer; see the log of the first one "
+                      "in the list");
+    else
+        reply_api_err(x, 503, "Uninitialized",
+                      "this node belongs to no cluster yet. To make it a cluster of its own: "
+                      "curl -X POST http://%s/init . To add it to a cluster that exists, ask a "
+                      "member M of that: curl -d '[\"%s\",\"%s\"]' http://M/add-learner",
+                      here, x->server->node_text, here);
+}
+
+void reply_node_error(struct http_exchange *x)
+{
+    int err = x->request->err;
+    switch (err) {
+    case ERR_NO_LEADER:
+    case ERR_NOT_LEADER:
+        reply_err_json(
+            x, 503,
+            "{\"APIError\":{\"ForwardToLeader\":{\"leader_id\":null,\"leader_node\":null}}}");
+        return;
+    case ERR_UNKNOWN:
+    case ERR_TIMEOUT:
+        reply_err_json(x, 504, "{\"APIError\":\"Timeout\"}");
+        return;
+    case ERR_UNINITIALIZED:
+        reply_uninitialized(x);
+        return;
+    case ERR_OVERLOADED:
+        reply_api_err(x, 429, "Overloaded", "too much work is waiting; nothing was done");
+        x->retry_after_s = 1;
+        return;
+    case ERR_NO_SPACE:
+        reply_api_err(x, 507, "NoSpace", "the disk or the quota is full; nothing was done");
+        return;
+    case ERR_SHUTDOWN:
+        reply_api_err(x, 503, "ShuttingDown", "this node is shutting down; ask another one");
+        x->close = true;
+        return;
+    }
+    reply_api_err(x, 500, "Internal", "%s (%s)", err_text(err), err_name(err));
+}
