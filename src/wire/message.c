@@ -149,7 +149,8 @@ int wire_decode(const void *p, size_t len, struct wire_message *ret_message)
     int err = open_frame(p, len, &r);
     if (err < 0)
         return err;
-    struct wire_message m = {0};
+    struct wire_message m;
+    memset(&m, 0, sizeof m); /* all of the union, which {0} does not promise */
     if (!read_header(&r, &m.header))
         return ERR_INVALID;
     if (is_raft(m.header.type))
