@@ -17,10 +17,16 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/bytes.h"
+#include "base/limits.h"
 #include "base/uuid.h"
 
 #define KV_COMMAND_VERSION  1
 #define KV_ORIGIN_BYTES_MAX (1 + 16 + 3 * 10)
+
+/* A whole command and a body alone. That bounds the sum of a batch too. */
+#define KV_COMMAND_BYTES_MAX (LIMIT_VALUE_BYTES + LIMIT_COMMAND_OVERHEAD)
+#define KV_BODY_BYTES_MAX    (KV_COMMAND_BYTES_MAX - KV_ORIGIN_BYTES_MAX)
 
 /* Who asks, and the how-manieth question it is: what makes a repeated command
  * known as a repetition (dissertation 6.3, PITFALLS 49). A node counts its
@@ -69,6 +75,19 @@ void kv_command_free(struct kv_command *command);
 /* Checks a body alone (from a peer that forwards) without keeping anything. */
 MUST_CHECK int kv_body_check(const void *p, size_t len);
 
+/* The same without an array of its own: a command checked whole, to be read
+ * operation by operation. */
+struct kv_command_reader {
+    struct kv_origin origin;
+    enum kv_kind kind;
+    size_t n_ops;
+    struct bytes_reader ops; /* borrows from the bytes opened */
+};
+/* Untrusted bytes; errors as kv_command_decode(). */
+MUST_CHECK int kv_command_open(const void *p, size_t len, struct kv_command_reader *ret_reader);
+/* The next operation of an opened command; false after the last one. */
+bool kv_op_next(struct bytes_reader *r, struct kv_op *ret_op);
+
 /* The answer of one command: what each operation found. */
 struct kv_answer_item {
     enum {
@@ -79,8 +98,9 @@ struct kv_answer_item {
     const uint8_t *value; /* KV_ANSWER_OLD: borrowed */
     size_t value_len;
 };
+/* Answer bytes: for each operation `what` as u8, and after OLD the value with its length. */
+void kv_answer_put(struct buf *out, const struct kv_answer_item *item);
 /* Reads item after item from answer bytes; false at the end or when malformed. */
-struct bytes_reader;
 bool kv_answer_next(struct bytes_reader *r, struct kv_answer_item *ret_item);
 
 #endif

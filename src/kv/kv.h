@@ -17,6 +17,9 @@
 #include "base/uuid.h"
 #include "kv/command.h"
 
+/* One old value of the largest size always fits. */
+#define KV_ANSWER_BYTES_MAX (LIMIT_VALUE_BYTES + LIMIT_COMMAND_OVERHEAD)
+
 struct kv; /* opaque */
 
 struct kv_pos {
@@ -28,8 +31,11 @@ struct kv *kv_new(void);
 void kv_free(struct kv **kv);
 
 struct kv_result {
-    int err; /* 0, ERR_STALE, ERR_INVALID (not decodable: changes nothing, the same everywhere) */
-    struct kv_pos pos;     /* where the command took effect: of a repetition, the first time */
+    /* 0, or what left the state as it was, the same everywhere: STALE; INVALID (not decodable);
+     * TOO_LARGE (old values of a batch's Deletes would make an answer beyond KV_ANSWER_BYTES_MAX)
+     */
+    int err;
+    struct kv_pos pos;     /* where the command was first applied; zero when STALE or INVALID */
     const uint8_t *answer; /* see kv_answer_next(); borrowed until the next apply */
     size_t answer_len;
 };

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ * Commands and answers <-> bytes. Decoding is bounded by limits.h before it
+ * believes any length.
+ */
+#include "kv/command.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* ---- encoding ---- */
+
+static void put_op(struct buf *out, const struct kv_op *op)
+{
+    ASSERT(op->key_len >= 1 && op->key_len <= LIMIT_KEY_BYTES);
+    buf_put_u8(out, (uint8_t)op->type);
+    buf_put_string(out, op->key, op->key_len);
+    if (op->type == KV_OP_SET) {
+        ASSERT(op->value_len <= LIMIT_VALUE_BYTES);
+        buf_put_string(out, op->value, op->value_len);
+    }
+}
+
+void kv_body_encode(enum kv_kind kind, const struct kv_op ops[], size_t n_ops, struct buf *out)
+{
+    ASSERT(kind == KV_BATCH ? n_ops <= LIMIT_BATCH_OPS : n_ops == 1);
+    size_t start = out->len;
+    buf_put_u8(out, (uint8_t)kind);
+    if (kind == KV_BATCH)
+        buf_put_varint(out, n_ops);
+    for (size_t i = 0; i < n_ops; i++)
+        put_op(out, &ops[i]);
+    ASSERT(out->len - start <= KV_BODY_BYTES_MAX);
+}
+
+static size_t put_varint(uint8_t *p, uint64_t v)
+{
+    size_t n = 0;
+    for (; v > 0x7f; v >>= 7)
+        p[n++] = (uint8_t)(v | 0x80);
+    p[n++] = (uint8_t)v;
+    return n;
+}
+
+size_t kv_origin_encode(const struct kv_origin *origin, uint8_t out[KV_ORIGIN_BYTES_MAX])
+{
+    ASSERT(origin->floor >= 1 && origin->floor <= origin->seq);
+    size_t n = 0;
+    out[n++] = KV_COMMAND_VERSION;
+    bytes_put_be(out + n, origin->node.hi, 8);
+    bytes_put_be(out + n + 8, origin->node.lo, 8);
+    n += 16;
+    n += put_varint(out + n, origin->boot);
+    n += put_varint(out + n, origin->seq);
+    n += put_varint(out + n, origin->seq - origin->floor);
+    return n;
+}
+
+/* ---- decoding ---- */
+
+/* A length of 0 to max and as many bytes. */
+static int read_string(struct bytes_reader *r, size_t max, const uint8_t **ret_p, size_t *ret_len)
+{
+    uint64_t len = bytes_read_varint(r);
+    if (bytes_reader_ok(r) && len > max)
+        return ERR_TOO_LARGE;
+    const uint8_t *p = bytes_read(r, (size_t)len);
+    if (!p)
+        return ERR_INVALID;
+    *ret_p = p;
+    *ret_len = (size_t)len;
+    return 0;
+}
+
+static int read_op(struct bytes_reader *r, struct kv_op *ret_op)
+{
+    struct kv_op op = {.type = bytes_read_u8(r)};
+    if (op.type != KV_OP_SET && op.type != KV_OP_DELETE)
+        return ERR_INVALID;
+    int err = read_string(r, LIMIT_KEY_BYTES, &op.key, &op.key_len);
+    if (err)
+        return err;
+    if (op.key_len == 0)
+        return ERR_INVALID;
+    if (op.type == KV_OP_SET) {
+        err = read_string(r, LIMIT_VALUE_BYTES, &op.value, &op.value_len);
+        if (err)
+            return err;
+    }
+    *ret_op = op;
+    return 0;
+}
+
+/* All operations are there and nothing follows them. */
+static int check_ops(struct bytes_reader ops, size_t n_ops)
+{
+    for (size_t i = 0; i < n_ops; i++) {
+        struct kv_op op;
+        int err = read_op(&ops, &op);
+        if (err)
+            return err;
+    }
+    return bytes_reader_done(&ops) ? 0 : ERR_INVALID;
+}
+
+static int open_body(struct bytes_reader *r, struct kv_command_reader *command)
+{
+    command->kind = bytes_read_u8(r);
+    if (command->kind != KV_SINGLE && command->kind != KV_BATCH)
+        return ERR_INVALID;
+    uint64_t n_ops = command->kind == KV_BATCH ? bytes_read_varint(r) : 1;
+    if (!bytes_reader_ok(r))
+        return ERR_INVALID;
+    if (n_ops > LIMIT_BATCH_OPS)
+        return ERR_TOO_LARGE;
+    command->n_ops = (size_t)n_ops;
+    command->ops = *r;
+    return check_ops(*r, command->n_ops);
+}
+
+int kv_body_check(const void *p, size_t len)
+{
+    if (len > KV_BODY_BYTES_MAX)
+        return ERR_TOO_LARGE;
+    struct bytes_reader r = bytes_reader(p, len);
+    struct kv_command_reader command;
+    return open_body(&r, &command);
+}
+
+static int read_origin(struct bytes_reader *r, struct kv_origin *origin)
+{
+    uint8_t version = bytes_read_u8(r);
+    if (bytes_reader_ok(r) && version != KV_COMMAND_VERSION)
+        return ERR_VERSION;
+    origin->node = bytes_read_uuid(r);
+    origin->boot = bytes_read_varint(r);
+    origin->seq = bytes_read_varint(r);
+    uint64_t back = bytes_read_varint(r);
+    if (!bytes_reader_ok(r) || back >= origin->seq)
+        return ERR_INVALID;
+    origin->floor = origin->seq - back;
+    return 0;
+}
+
+int kv_command_open(const void *p, size_t len, struct kv_command_reader *ret_reader)
+{
+    if (len > KV_COMMAND_BYTES_MAX)
+        return ERR_TOO_LARGE;
+    struct bytes_reader r = bytes_reader(p, len);
+    struct kv_command_reader command;
+    int err = read_origin(&r, &command.origin);
+    if (!err)
+        err = open_body(&r, &command);
+    if (!err)
+        *ret_reader = command;
+    return err;
+}
+
+bool kv_op_next(struct bytes_reader *r, struct kv_op *ret_op)
+{
+    return r->left > 0 && read_op(r, ret_op) == 0;
+}
+
+int kv_command_decode(const void *p, size_t len, struct kv_command *ret_command)
+{
+    struct kv_command_reader reader;
+    int err = kv_command_open(p, len, &reader);
+    if (err)
+        return err;
+    ret_command->origin = reader.origin;
+    ret_command->kind = reader.kind;
+    ret_command->n_ops = reader.n_ops;
+    ret_command->ops = mem_array(reader.n_ops, sizeof *ret_command->ops);
+    for (size_t i = 0; i < reader.n_ops; i++)
+        ASSERT(kv_op_next(&reader.ops, &ret_command->ops[i]));
+    return 0;
+}
+
+void kv_command_free(struct kv_command *command)
+{
+    MEM_FREE(command->ops);
+    command->n_ops = 0;
+}
+
+/* ---- answers ---- */
+
+void kv_answer_put(struct buf *out, const struct kv_answer_item *item)
+{
+    buf_put_u8(out, (uint8_t)item->what);
+    if (item->what == KV_ANSWER_OLD)
+        buf_put_string(out, item->value, item->value_len);
+}
+
+bool kv_answer_next(struct bytes_reader *r, struct kv_answer_item *ret_item)
+{
+    uint8_t what = bytes_read_u8(r);
+    if (!bytes_reader_ok(r) || what > KV_ANSWER_SET)
+        return false;
+    struct kv_answer_item item = {.what = what};
+    if (what == KV_ANSWER_OLD) {
+        item.value = bytes_read_string(r, LIMIT_VALUE_BYTES, &item.value_len);
+        if (!item.value)
+            return false;
+    }
+    *ret_item = item;
+    return true;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ * The sessions of the cluster's members: which commands of each were applied
+ * before, and what was answered (dissertation 6.3, PITFALLS 49). Part of the
+ * replicated state: it depends on the log alone.
+ */
+#ifndef KV_SESSION_H
+#define KV_SESSION_H
+
+#include "base/uuid.h"
+#include "kv/kv.h"
+
+/* What was answered to one command. */
+struct session_answer {
+    struct kv_pos pos; /* index 0: not seen yet */
+    int err;           /* 0 or TOO_LARGE */
+    uint32_t len;
+    uint8_t *bytes; /* owned; NULL: len times KV_ANSWER_SET */
+};
+
+struct session_table; /* opaque */
+
+struct session_table *session_table_new(void);
+/* Frees *t and nulls the pointer; NULL is accepted. */
+void session_table_free(struct session_table **t);
+
+/* Sessions of nodes not in ids[] end, those new begin, the others stay as they are. */
+void session_table_set_members(struct session_table *t, const struct uuid ids[], unsigned n);
+
+/* The place of this command's answer, borrowed until the next call; pos.index is
+ * 0 when it was not seen before, then the caller applies it and fills the place.
+ * STALE: changes nothing. A later boot than known starts the session again; a
+ * floor above the known one forgets the answers below it. */
+MUST_CHECK int session_admit(struct session_table *t, const struct kv_origin *origin,
+                             struct session_answer **ret_answer);
+
+unsigned session_table_count(const struct session_table *t);
+
+#endif

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: MIT
+ * kv/: keys, revisions, sessions; and a long random run against a naive model.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "kv/kv.h"
+
+static const struct uuid NODE_A = {0xa, 1}, NODE_B = {0xb, 2}, NODE_C = {0xc, 3};
+
+/* A state machine and the log position it is at. */
+struct fixture {
+    struct kv *kv;
+    uint64_t index;
+};
+
+static struct kv_pos next_pos(struct fixture *f)
+{
+    f->index++;
+    return (struct kv_pos){1, f->index};
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof *f);
+    f->kv = kv_new();
+    struct uuid ids[] = {NODE_A, NODE_B};
+    kv_apply_members(f->kv, next_pos(f), ids, 2);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    kv_free(&f->kv);
+    mem_free(f);
+    return 0;
+}
+
+static struct kv_op set_op(const char *key, const char *value)
+{
+    return (struct kv_op){KV_OP_SET, (const uint8_t *)key, strlen(key), (const uint8_t *)value,
+                          strlen(value)};
+}
+
+static struct kv_op delete_op(const char *key)
+{
+    return (struct kv_op){.type = KV_OP_DELETE, .key = (const uint8_t *)key, strlen(key)};
+}
+
+static struct kv_result apply_ops(struct fixture *f, struct kv_origin origin, enum kv_kind kind,
+                                  const struct kv_op ops[], size_t n)
+{
+    struct buf b = BUF_INIT;
+    uint8_t header[KV_ORIGIN_BYTES_MAX];
+    struct kv_result result;
+    buf_append(&b, header, kv_origin_encode(&origin, header));
+    kv_body_encode(kind, ops, n, &b);
+    kv_apply(f->kv, next_pos(f), b.data, b.len, &result);
+    buf_free(&b);
+    return result;
+}
+
+static struct kv_result apply_set(struct fixture *f, struct kv_origin origin, const char *key,
+                                  const char *value)
+{
+    struct kv_op op = set_op(key, value);
+    return apply_ops(f, origin, KV_SINGLE, &op, 1);
+}
+
+static struct kv_result apply_delete(struct fixture *f, struct kv_origin origin, const char *key)
+{
+    struct kv_op op = delete_op(key);
+    return apply_ops(f, origin, KV_SINGLE, &op, 1);
+}
+
+static struct kv_origin from(struct uuid node, uint64_t boot, uint64_t seq, uint64_t floor)
+{
+    return (struct kv_origin){node, boot, seq, floor};
+}
+
+static void assert_value(struct fixture *f, const char *key, const char *value)
+{
+    struct kv_value v;
+    int err = kv_get(f->kv, key, strlen(key), &v);
+    if (!value) {
+        assert_int_equal(err, ERR_NOT_FOUND);
+        return;
+    }
+    assert_int_equal(err, 0);
+    assert_int_equal(v.len, strlen(value));
+    assert_memory_equal(v.data, value, v.len);
+}
+
+static void assert_answer(const struct kv_result *result, unsigned i, int what, const char *old)
+{
+    struct bytes_reader r = bytes_reader(result->answer, result->answer_len);
+    struct kv_answer_item item;
+    for (unsigned j = 0; j <= i; j++)
+        assert_true(kv_answer_next(&r, &item));
+    assert_int_equal(item.what, what);
+    if (old) {
+        assert_int_equal(item.value_len, strlen(old));
+        assert_memory_equal(item.value, old, item.value_len);
+    }
+}
+
+/* ---- keys ---- */
+
+static void test_kv_set_counts_revisions_and_versions(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_value v;
+    struct kv_result r = apply_set(f, from(NODE_A, 1, 1, 1), "k", "one");
+    assert_int_equal(r.err, 0);
+    assert_int_equal(r.pos.index, 2);
+    assert_int_equal(r.answer_len, 1);
+    assert_answer(&r, 0, KV_ANSWER_SET, NULL);
+    apply_set(f, from(NODE_A, 1, 2, 1), "k", "a longer value than before");
+    assert_int_equal(kv_get(f->kv, "k", 1, &v), 0);
+    assert_int_equal(v.create_revision, 2);
+    assert_int_equal(v.revision, 3);
+    assert_int_equal(v.version, 2);
+    assert_value(f, "k", "a longer value than before");
+    r = apply_delete(f, from(NODE_A, 1, 3, 1), "k");
+    assert_answer(&r, 0, KV_ANSWER_OLD, "a longer value than before");
+    assert_value(f, "k", NULL);
+    r = apply_delete(f, from(NODE_A, 1, 4, 1), "k");
+    assert_answer(&r, 0, KV_ANSWER_NONE, NULL);
+    apply_set(f, from(NODE_A, 1, 5, 1), "k", "");
+    assert_int_equal(kv_get(f->kv, "k", 1, &v), 0);
+    assert_int_equal(v.create_revision, 6);
+    assert_int_equal(v.version, 1);
+    assert_int_equal(v.len, 0);
+}
+
+static void test_kv_batch_is_applied_in_order_and_answered_per_operation(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_op ops[] = {set_op("x", "1"), delete_op("x"), delete_op("x"), set_op("y", "2")};
+    struct kv_result r = apply_ops(f, from(NODE_A, 1, 1, 1), KV_BATCH, ops, 4);
+    assert_int_equal(r.err, 0);
+    assert_answer(&r, 0, KV_ANSWER_SET, NULL);
+    assert_answer(&r, 1, KV_ANSWER_OLD, "1");
+    assert_answer(&r, 2, KV_ANSWER_NONE, NULL);
+    assert_answer(&r, 3, KV_ANSWER_SET, NULL);
+    assert_value(f, "x", NULL);
+    assert_value(f, "y", "2");
+    struct kv_op sets[] = {set_op("p", "1"), set_op("q", "2")};
+    r = apply_ops(f, from(NODE_A, 1, 2, 1), KV_BATCH, sets, 2);
+    assert_int_equal(r.answer_len, 2);
+    assert_answer(&r, 1, KV_ANSWER_SET, NULL);
+    r = apply_ops(f, from(NODE_A, 1, 3, 1), KV_BATCH, sets, 0);
+    assert_int_equal(r.err, 0);
+    assert_int_equal(r.answer_len, 0);
+}
+
+struct visit_log {
+    char keys[64];
+    unsigned n_left;
+};
+
+static bool note_key(void *ctx, const uint8_t *key, size_t key_len, const struct kv_value *value)
+{
+    struct visit_log *log = ctx;
+    (void)value;
+    strncat(log->keys, (const char *)key, key_len);
+    strcat(log->keys, " ");
+    return --log->n_left > 0;
+}
+
+static void test_kv_visit_goes_in_byte_order_from_a_key(void **state)
+{
+    struct fixture *f = *state;
+    const char *keys[] = {"b", "a", "ab", "a\xff", "c", "aa"};
+    for (unsigned i = 0; i < 6; i++)
+        apply_set(f, from(NODE_A, 1, i + 1, 1), keys[i], "v");
+    struct visit_log all = {.n_left = 99}, some = {.n_left = 3}, none = {.n_left = 1};
+    kv_visit(f->kv, NULL, 0, note_key, &all);
+    assert_string_equal(all.keys, "a aa ab a\xff b c ");
+    kv_visit(f->kv, "aab", 3, note_key, &some);
+    assert_string_equal(some.keys, "ab a\xff b ");
+    kv_visit(f->kv, "d", 1, note_key, &none);
+    assert_string_equal(none.keys, "");
+}
+
+static void test_kv_stats_return_to_where_they_were_after_deletes(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_stats before = kv_stats(f->kv);
+    char key[16], value[200] = {0};
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "%u", i);
+        apply_set(f, from(NODE_A, 1, i + 1, i + 1), key, value);
+    }
+    assert_int_equal(kv_stats(f->kv).n_keys, 1000);
+    assert_true(kv_stats(f->kv).bytes > before.bytes + 200000);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "%u", i);
+        apply_delete(f, from(NODE_A, 1, 1001 + i, 1001 + i), key);
+    }
+    assert_int_equal(kv_stats(f->kv).n_keys, 0);
+    assert_int_equal(kv_stats(f->kv).bytes, before.bytes);
+}
+
+static void test_kv_bytes_that_are_no_command_change_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_result r;
+    kv_apply(f->kv, next_pos(f), "garbage", 7, &r);
+    assert_int_equal(r.err, ERR_INVALID);
+    kv_apply(f->kv, next_pos(f), NULL, 0, &r);
+    assert_int_equal(r.err, ERR_INVALID);
+    assert_int_equal(r.pos.index, 0);
+    assert_int_equal(kv_stats(f->kv).n_keys, 0);
+    assert_int_equal(kv_applied(f->kv).index, 3);
+    kv_apply_nothing(f->kv, next_pos(f));
+    assert_int_equal(kv_applied(f->kv).index, 4);
+}
+
+/* ---- sessions ---- */
+
+static void test_session_repetition_is_answered_as_the_first_time(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_result first, again;
+    apply_set(f, from(NODE_A, 1, 1, 1), "k", "one");
+    first = apply_delete(f, from(NODE_A, 1, 2, 1), "k");
+    apply_set(f, from(NODE_B, 1, 1, 1), "k", "two");
+    again = apply_delete(f, from(NODE_A, 1, 2, 1), "k");
+    assert_int_equal(again.err, 0);
+    assert_int_equal(again.pos.index, first.pos.index);
+    assert_answer(&again, 0, KV_ANSWER_OLD, "one");
+    assert_value(f, "k", "two");
+    again = apply_set(f, from(NODE_A, 1, 1, 1), "k", "one");
+    assert_int_equal(again.pos.index, 2);
+    assert_answer(&again, 0, KV_ANSWER_SET, NULL);
+    assert_value(f, "k", "two");
+}
+
+static void test_session_commands_out_of_order_are_each_applied_once(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t order[] = {5, 3, 5, 1, 40, 2, 3, 4, 1};
+    unsigned n_applied = 0;
+    for (unsigned i = 0; i < sizeof order / sizeof *order; i++) {
+        struct kv_result r = apply_set(f, from(NODE_A, 1, order[i], 1), "k", "v");
+        assert_int_equal(r.err, 0);
+        n_applied += r.pos.index == f->index;
+    }
+    struct kv_value v;
+    assert_int_equal(kv_get(f->kv, "k", 1, &v), 0);
+    assert_int_equal(v.version, 6);
+    assert_int_equal(n_applied, 6);
+}
+
+static void test_session_below_the_floor_is_stale(void **state)
+{
+    struct fixture *f = *state;
+    apply_set(f, from(NODE_A, 1, 1, 1), "k", "one");
+    apply_set(f, from(NODE_A, 1, 10, 9), "k", "ten");
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 1, 1), "k", "late").err, ERR_STALE);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 8, 1), "k", "late").err, ERR_STALE);
+    assert_value(f, "k", "ten");
+    /* a late copy with a lower floor does not lower the floor */
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 9, 2), "j", "nine").err, 0);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 8, 8), "k", "late").err, ERR_STALE);
+    assert_value(f, "k", "ten");
+}
+
+static void test_session_too_far_above_the_floor_is_stale_and_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t far = LIMIT_FORWARDED_OPS;
+    assert_int_equal(apply_set(f, from(NODE_A, 1, far + 1, 1), "k", "v").err, ERR_STALE);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, UINT64_MAX, 1), "k", "v").err, ERR_STALE);
+    assert_value(f, "k", NULL);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, far, 1), "k", "v").err, 0);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 1, 1), "j", "v").err, 0);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, UINT64_MAX, UINT64_MAX), "i", "v").err, 0);
+}
+
+static void test_session_later_boot_starts_again_and_earlier_is_stale(void **state)
+{
+    struct fixture *f = *state;
+    apply_set(f, from(NODE_A, 1, 7, 7), "k", "boot one");
+    assert_int_equal(apply_set(f, from(NODE_A, 2, 1, 1), "k", "boot two").err, 0);
+    assert_value(f, "k", "boot two");
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 8, 7), "k", "late").err, ERR_STALE);
+    assert_int_equal(apply_set(f, from(NODE_A, 2, 7, 1), "k", "seven").err, 0);
+    assert_value(f, "k", "seven");
+}
+
+static void test_session_later_boot_refused_does_not_end_the_earlier(void **state)
+{
+    struct fixture *f = *state;
+    apply_set(f, from(NODE_A, 1, 1, 1), "k", "one");
+    uint64_t far = LIMIT_FORWARDED_OPS + 1;
+    assert_int_equal(apply_set(f, from(NODE_A, 2, far, 1), "k", "two").err, ERR_STALE);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 1, 1), "k", "again").pos.index, 2);
+}
+
+static void test_session_belongs_to_members_only(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture fresh = {kv_new(), 0};
+    assert_int_equal(apply_set(&fresh, from(NODE_A, 1, 1, 1), "k", "v").err, ERR_STALE);
+    kv_free(&fresh.kv);
+
+    apply_set(f, from(NODE_A, 1, 1, 1), "k", "a");
+    apply_set(f, from(NODE_B, 1, 1, 1), "k", "b");
+    assert_int_equal(apply_set(f, from(NODE_C, 1, 1, 1), "k", "c").err, ERR_STALE);
+    struct uuid ids[] = {NODE_C, NODE_B, NODE_C};
+    kv_apply_members(f->kv, next_pos(f), ids, 3);
+    assert_int_equal(kv_stats(f->kv).n_sessions, 2);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, 2, 1), "k", "a").err, ERR_STALE);
+    assert_int_equal(apply_set(f, from(NODE_B, 1, 1, 1), "k", "late").pos.index, 3);
+    assert_value(f, "k", "b");
+    assert_int_equal(apply_set(f, from(NODE_C, 1, 1, 1), "k", "c").err, 0);
+    kv_apply_members(f->kv, next_pos(f), NULL, 0);
+    assert_int_equal(kv_stats(f->kv).n_sessions, 0);
+}
+
+static void test_batch_whose_answer_would_be_too_large_is_refused_for_good(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *value = mem_zalloc(LIMIT_VALUE_BYTES);
+    struct kv_op set = {KV_OP_SET, (const uint8_t *)"big1", 4, value, LIMIT_VALUE_BYTES};
+    apply_ops(f, from(NODE_A, 1, 1, 1), KV_SINGLE, &set, 1);
+    set.key = (const uint8_t *)"big2";
+    apply_ops(f, from(NODE_A, 1, 2, 1), KV_SINGLE, &set, 1);
+    struct kv_op both[] = {delete_op("big1"), delete_op("big2")};
+    assert_int_equal(apply_ops(f, from(NODE_A, 1, 3, 3), KV_BATCH, both, 2).err, ERR_TOO_LARGE);
+    assert_int_equal(kv_stats(f->kv).n_keys, 2);
+    struct kv_result r = apply_ops(f, from(NODE_A, 1, 4, 3), KV_BATCH, both, 1);
+    assert_int_equal(r.err, 0);
+    assert_true(r.answer_len > LIMIT_VALUE_BYTES && r.answer_len <= KV_ANSWER_BYTES_MAX);
+    /* it would fit now, but it was answered */
+    assert_int_equal(apply_ops(f, from(NODE_A, 1, 3, 3), KV_BATCH, both, 2).err, ERR_TOO_LARGE);
+    assert_int_equal(kv_stats(f->kv).n_keys, 1);
+    mem_free(value);
+}
+
+/* ---- against a model ---- */
+
+#define MODEL_KEYS  40
+#define MODEL_NODES 3
+#define MODEL_SEQS  300
+#define MODEL_BOOTS 8
+
+/* Everything by plain tables: no list, no ring. */
+struct model {
+    struct {
+        bool there;
+        uint64_t value, revision, create_revision, version;
+    } keys[MODEL_KEYS];
+    struct {
+        bool member;
+        uint64_t boot, floor;
+        uint64_t pos[MODEL_SEQS]; /* of this boot; 0: not seen */
+        uint64_t old[MODEL_SEQS]; /* answer to a Delete; 0: none */
+    } nodes[MODEL_NODES];
+};
+
+struct model_op {
+    unsigned node, key;
+    bool is_delete;
+    uint64_t value, boot, seq, floor;
+};
+
+static int model_apply(struct model *m, const struct model_op *op, uint64_t index, uint64_t *pos,
+                       uint64_t *old)
+{
+    if (!m->nodes[op->node].member || op->boot < m->nodes[op->node].boot)
+        return ERR_STALE;
+    if (op->boot > m->nodes[op->node].boot) {
+        memset(&m->nodes[op->node], 0, sizeof m->nodes[0]);
+        m->nodes[op->node].member = true;
+        m->nodes[op->node].boot = op->boot;
+    }
+    if (op->seq < m->nodes[op->node].floor)
+        return ERR_STALE;
+    if (op->floor > m->nodes[op->node].floor)
+        m->nodes[op->node].floor = op->floor;
+    if (m->nodes[op->node].pos[op->seq] == 0) {
+        m->nodes[op->node].pos[op->seq] = index;
+        m->nodes[op->node].old[op->seq] = m->keys[op->key].there ? m->keys[op->key].value : 0;
+        m->keys[op->key].create_revision =
+            m->keys[op->key].there ? m->keys[op->key].create_revision : index;
+        m->keys[op->key].version = m->keys[op->key].there ? m->keys[op->key].version + 1 : 1;
+        m->keys[op->key].there = !op->is_delete;
+        m->keys[op->key].value = op->value;
+        m->keys[op->key].revision = index;
+    }
+    *pos = m->nodes[op->node].pos[op->seq];
+    *old = m->nodes[op->node].old[op->seq];
+    return 0;
+}
+
+static struct model_op random_op(struct rng *rng, const uint64_t boots[], const uint64_t heads[])
+{
+    struct model_op op = {.node = (unsigned)rng_range(rng, 0, MODEL_NODES - 1),
+                          .key = (unsigned)rng_range(rng, 0, MODEL_KEYS - 1),
+                          .is_delete = rng_range(rng, 0, 3) == 0,
+                          .value = rng_next(rng) | 1};
+    op.boot = boots[op.node] - (rng_range(rng, 0, 9) == 0 && boots[op.node] > 1);
+    uint64_t head = heads[op.node];
+    op.seq = head > 20 ? rng_range(rng, head - 20, head) : rng_range(rng, 1, head);
+    op.floor = op.seq > 15 ? rng_range(rng, op.seq - 15, op.seq) : 1;
+    return op;
+}
+
+/* Old copies carry the same command: what a (node, boot, seq) asks for never changes, which
+ * the model relies on only for the kind of answer. So key and kind come from the numbers. */
+static void make_consistent(struct model_op *op)
+{
+    struct rng rng = {op->node * 1000003 + op->boot * 1009 + op->seq};
+    op->key = (unsigned)rng_range(&rng, 0, MODEL_KEYS - 1);
+    op->is_delete = rng_range(&rng, 0, 3) == 0;
+    op->value = rng_next(&rng) | 1;
+}
+
+/* A value of its own length for every number, to exercise reallocation. */
+static size_t value_bytes(uint64_t value, uint8_t out[300])
+{
+    struct rng rng = {value};
+    size_t len = 8 + (size_t)(value % 7 == 0 ? value % 290 : value % 24);
+    for (size_t i = 8; i < len; i++)
+        out[i] = (uint8_t)rng_next(&rng);
+    bytes_put_be(out, value, 8);
+    return len;
+}
+
+static void key_text(unsigned key, char out[40])
+{
+    snprintf(out, 40, "%.*skey%u", (int)(key % 5), "//////", key * 7919 % 1000);
+}
+
+static struct kv_result apply_model_op(struct kv *kv, const struct model_op *op, struct kv_pos pos)
+{
+    struct fixture f = {kv, pos.index - 1};
+    uint8_t value[300];
+    char key[40];
+    key_text(op->key, key);
+    struct kv_op kv_op = {.type = op->is_delete ? KV_OP_DELETE : KV_OP_SET,
+                          .key = (const uint8_t *)key,
+                          .key_len = strlen(key),
+                          .value = value,
+                          .value_len = value_bytes(op->value, value)};
+    struct uuid node = {0xd, op->node};
+    return apply_ops(&f, from(node, op->boot, op->seq, op->floor), KV_SINGLE, &kv_op, 1);
+}
+
+static void assert_same_answer(const struct kv_result *r, const struct model_op *op, uint64_t old)
+{
+    struct bytes_reader reader = bytes_reader(r->answer, r->answer_len);
+    struct kv_answer_item item;
+    uint8_t value[300];
+    assert_true(kv_answer_next(&reader, &item));
+    assert_true(bytes_reader_done(&reader));
+    int expected = !op->is_delete ? KV_ANSWER_SET : old ? KV_ANSWER_OLD : KV_ANSWER_NONE;
+    assert_int_equal(item.what, expected);
+    if (expected == KV_ANSWER_OLD) {
+        assert_int_equal(item.value_len, value_bytes(old, value));
+        assert_memory_equal(item.value, value, item.value_len);
+    }
+}
+
+static void assert_same_keys(const struct kv *kv, const struct model *m)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < MODEL_KEYS; k++) {
+        struct kv_value v;
+        uint8_t value[300];
+        char key[40];
+        key_text(k, key);
+        int err = kv_get(kv, key, strlen(key), &v);
+        assert_int_equal(err, m->keys[k].there ? 0 : ERR_NOT_FOUND);
+        if (err)
+            continue;
+        n++;
+        assert_int_equal(v.len, value_bytes(m->keys[k].value, value));
+        assert_memory_equal(v.data, value, v.len);
+        assert_int_equal(v.revision, m->keys[k].revision);
+        assert_int_equal(v.create_revision, m->keys[k].create_revision);
+        assert_int_equal(v.version, m->keys[k].version);
+    }
+    assert_int_equal(kv_stats(kv).n_keys, n);
+}
+
+struct dump {
+    uint32_t crc;
+    char last[40];
+};
+
+static bool add_to_dump(void *ctx, const uint8_t *key, size_t key_len, const struct kv_value *v)
+{
+    struct dump *d = ctx;
+    char text[40] = {0};
+    memcpy(text, key, key_len);
+    assert_true(strcmp(d->last, text) < 0);
+    memcpy(d->last, text, sizeof text);
+    d->crc = crc32c(d->crc, key, key_len);
+    d->crc = crc32c(d->crc, v->data, v->len);
+    uint64_t numbers[] = {v->revision, v->create_revision, v->version};
+    d->crc = crc32c(d->crc, numbers, sizeof numbers);
+    return true;
+}
+
+static uint32_t dump_crc(const struct kv *kv)
+{
+    struct dump d = {0};
+    kv_visit(kv, NULL, 0, add_to_dump, &d);
+    return d.crc;
+}
+
+static void change_members(struct model *m, struct kv *kv[2], struct rng *rng, struct kv_pos pos)
+{
+    struct uuid ids[MODEL_NODES];
+    unsigned n = 0;
+    for (unsigned i = 0; i < MODEL_NODES; i++) {
+        bool member = rng_range(rng, 0, 3) > 0;
+        if (!member || !m->nodes[i].member)
+            memset(&m->nodes[i], 0, sizeof m->nodes[i]);
+        m->nodes[i].member = member;
+        if (member)
+            ids[n++] = (struct uuid){0xd, i};
+    }
+    for (unsigned i = 0; i < 2; i++)
+        kv_apply_members(kv[i], pos, ids, n);
+}
+
+static void run_model(uint64_t seed)
+{
+    struct rng rng = {seed};
+    struct model *m = mem_zalloc(sizeof *m);
+    struct kv *kv[2] = {kv_new(), kv_new()};
+    uint64_t boots[MODEL_NODES] = {1, 1, 1}, heads[MODEL_NODES] = {1, 1, 1};
+    unsigned n_applied = 0, n_repeated = 0, n_stale = 0;
+    change_members(m, kv, &rng, (struct kv_pos){1, 1});
+    for (uint64_t index = 2; index < 4000; index++) {
+        struct kv_pos pos = {1, index};
+        unsigned node = (unsigned)rng_range(&rng, 0, MODEL_NODES - 1);
+        heads[node]++;
+        if (heads[node] == MODEL_SEQS || rng_range(&rng, 0, 200) == 0) {
+            boots[node]++;
+            heads[node] = 1;
+        }
+        if (rng_range(&rng, 0, 300) == 0) {
+            change_members(m, kv, &rng, pos);
+            continue;
+        }
+        struct model_op op = random_op(&rng, boots, heads);
+        make_consistent(&op);
+        uint64_t expected_pos = 0, old = 0;
+        int expected = model_apply(m, &op, index, &expected_pos, &old);
+        for (unsigned i = 0; i < 2; i++) {
+            struct kv_result r = apply_model_op(kv[i], &op, pos);
+            assert_int_equal(r.err, expected);
+            if (expected)
+                continue;
+            assert_int_equal(r.pos.index, expected_pos);
+            assert_same_answer(&r, &op, old);
+        }
+        n_stale += expected != 0;
+        n_applied += !expected && expected_pos == index;
+        n_repeated += !expected && expected_pos != index;
+        if (index % 50 == 0)
+            assert_same_keys(kv[0], m);
+    }
+    assert_true(n_applied > 300 && n_repeated > 100 && n_stale > 100);
+    assert_int_equal(dump_crc(kv[0]), dump_crc(kv[1]));
+    assert_int_equal(kv_stats(kv[0]).bytes, kv_stats(kv[1]).bytes);
+    kv_free(&kv[0]);
+    kv_free(&kv[1]);
+    mem_free(m);
+}
+
+static void test_kv_random_history_agrees_with_a_naive_model(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++)
+        run_model(seed);
+}
+
+int main(void)
+{
+#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        KV_TEST(test_kv_set_counts_revisions_and_versions),
+        KV_TEST(test_kv_batch_is_applied_in_order_and_answered_per_operation),
+        KV_TEST(test_kv_visit_goes_in_byte_order_from_a_key),
+        KV_TEST(test_kv_stats_return_to_where_they_were_after_deletes),
+        KV_TEST(test_kv_bytes_that_are_no_command_change_nothing),
+        KV_TEST(test_session_repetition_is_answered_as_the_first_time),
+        KV_TEST(test_session_commands_out_of_order_are_each_applied_once),
+        KV_TEST(test_session_below_the_floor_is_stale),
+        KV_TEST(test_session_too_far_above_the_floor_is_stale_and_changes_nothing),
+        KV_TEST(test_session_later_boot_starts_again_and_earlier_is_stale),
+        KV_TEST(test_session_later_boot_refused_does_not_end_the_earlier),
+        KV_TEST(test_session_belongs_to_members_only),
+        KV_TEST(test_batch_whose_answer_would_be_too_large_is_refused_for_good),
+        cmocka_unit_test(test_kv_random_history_agrees_with_a_naive_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
