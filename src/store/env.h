@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * LMDB: opening an environment, and its error codes.
+ */
+#ifndef STORE_ENV_H
+#define STORE_ENV_H
+
+#include <lmdb.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Only address space, for the file grows as it is used: so large that a log
+ * never meets it (a full map blocks deletes too, PITFALLS part 2), and small
+ * enough for the tools that shadow memory (sanitizers, valgrind). */
+#if SIZE_MAX > UINT32_MAX
+#define STORE_MAP_BYTES ((size_t)64 << 30)
+#else
+#define STORE_MAP_BYTES ((size_t)1 << 30)
+#endif
+
+/* Translates LMDB's codes, which include errno's. */
+int store_lmdb_error(int rc);
+
+/* Opens or makes the environment in the directory `path`. CORRUPT, VERSION, PERMISSION, IO ...
+ * with a reason. */
+MUST_CHECK int store_env_open(const char *path, size_t map_bytes, MDB_env **ret_env,
+                              struct buf *reason);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+ * Opening, making and verifying DIR/log.
+ */
+#include "store/log.h"
+
+#include <inttypes.h>
+
+#include "base/mem.h"
+#include "store/dir.h"
+#include "store/env.h"
+
+#define REMEDY                                                                                     \
+    "; this node must not vote with it: move the data directory away, start the node empty and "   \
+    "add it to the cluster as a new member, so that it copies the data from its peers"
+
+/* One line that names what is damaged and the way out. */
+static int damaged(const struct store_log *log, struct buf *reason, const char *what)
+{
+    buf_printf(reason, "%s/data.mdb is damaged: %s" REMEDY, log->path, what);
+    return ERR_CORRUPT;
+}
+
+static int damaged_entry(const struct store_log *log, struct buf *reason, uint64_t index,
+                         const char *what)
+{
+    buf_printf(reason, "%s/data.mdb is damaged: log entry %" PRIu64 " %s" REMEDY, log->path, index,
+               what);
+    return ERR_CORRUPT;
+}
+
+/* Says what a failed LMDB call means. */
+static int failed(const struct store_log *log, struct buf *reason, const char *what, int rc)
+{
+    int err = store_lmdb_error(rc);
+    if (err == ERR_CORRUPT || err == ERR_NOT_FOUND)
+        return damaged(log, reason, what);
+    buf_printf(reason, "cannot read or write %s of %s/data.mdb: %s", what, log->path,
+               mdb_strerror(rc));
+    return err;
+}
+
+/* ---- opening ---- */
+
+static int open_tables(struct store_log *log, MDB_txn *txn, bool *ret_is_new)
+{
+    uint32_t format;
+    int rc = mdb_dbi_open(txn, NULL, 0, &log->records);
+    if (rc)
+        return rc;
+    rc = store_get_format(txn, log->records, &format);
+    *ret_is_new = rc == MDB_NOTFOUND;
+    if (rc && rc != MDB_NOTFOUND)
+        return rc;
+    return mdb_dbi_open(txn, "entries", MDB_INTEGERKEY | (*ret_is_new ? MDB_CREATE : 0),
+                        &log->entries);
+}
+
+static int check_format(struct store_log *log, struct buf *reason)
+{
+    uint32_t format = 0;
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(log->env, NULL, MDB_RDONLY, &txn);
+    if (!rc) {
+        rc = mdb_dbi_open(txn, NULL, 0, &log->records);
+        if (!rc)
+            rc = store_get_format(txn, log->records, &format);
+        mdb_txn_abort(txn);
+    }
+    if (rc == MDB_NOTFOUND)
+        return 0; /* new */
+    if (rc)
+        return failed(log, reason, "the format record", rc);
+    if (format == STORE_FORMAT)
+        return 0;
+    buf_printf(reason, "%s has format %" PRIu32 ", and this version knows format %d only",
+               log->path, format, STORE_FORMAT);
+    return ERR_VERSION;
+}
+
+static int prepare(struct store_log *log, bool *ret_is_new, struct buf *reason)
+{
+    int err = check_format(log, reason);
+    if (err)
+        return err;
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
+    if (!rc) {
+        rc = open_tables(log, txn, ret_is_new);
+        if (!rc)
+            rc = mdb_txn_commit(txn);
+        else
+            mdb_txn_abort(txn);
+    }
+    return rc ? failed(log, reason, "the table of entries", rc) : 0;
+}
+
+int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log, bool *ret_is_new,
+                   struct buf *reason)
+{
+    struct store_log *log = mem_zalloc(sizeof *log);
+    log->path = store_path(dir, "log");
+    int err = store_env_open(log->path, map_bytes, &log->env, reason);
+    if (!err)
+        err = prepare(log, ret_is_new, reason);
+    if (err)
+        store_log_close(&log);
+    else
+        *ret_log = log;
+    return err;
+}
+
+void store_log_close(struct store_log **log)
+{
+    if (!*log)
+        return;
+    if ((*log)->env)
+        mdb_env_close((*log)->env);
+    mem_free((*log)->path);
+    MEM_FREE(*log);
+}
+
+/* ---- identity ---- */
+
+int store_log_create(struct store_log *log, const struct storage_identity *identity,
+                     struct buf *reason)
+{
+    struct raft_hard_state nothing = {0};
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
+    if (rc)
+        return failed(log, reason, "a new log", rc);
+    rc = store_put_format(txn, log->records);
+    if (!rc)
+        rc = store_put_identity(txn, log->records, identity);
+    if (!rc)
+        rc = store_put_hard_state(txn, log->records, &nothing);
+    if (!rc)
+        rc = store_put_ends(txn, log->records, &log->ends);
+    if (!rc)
+        rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
+    return rc ? failed(log, reason, "a new log", rc) : 0;
+}
+
+static int count_boot(struct store_log *log, MDB_txn *txn, struct storage_identity *identity)
+{
+    int rc = store_get_identity(txn, log->records, identity);
+    if (!rc)
+        rc = store_get_ends(txn, log->records, &log->ends);
+    if (rc)
+        return rc;
+    identity->boot++;
+    return store_put_identity(txn, log->records, identity);
+}
+
+int store_log_boot(struct store_log *log, struct storage_identity *ret_identity, struct buf *reason)
+{
+    struct storage_identity identity = {0};
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
+    if (!rc) {
+        rc = count_boot(log, txn, &identity);
+        if (!rc)
+            rc = mdb_txn_commit(txn);
+        else
+            mdb_txn_abort(txn);
+    }
+    if (rc)
+        return failed(log, reason, "the identity", rc);
+    *ret_identity = identity;
+    return 0;
+}
+
+/* ---- verifying ---- */
+
+/* Checks one entry against the link before it and hands it to the visitor. */
+static int visit(struct store_log *log, const MDB_val *key, const MDB_val *value,
+                 const struct store_visitor *visitor, struct store_link *link, struct buf *reason)
+{
+    uint64_t index = link->pos.index + 1;
+    struct store_entry_view view;
+    if (key->mv_size != sizeof(size_t) || *(const size_t *)key->mv_data != index)
+        return damaged_entry(log, reason, index, "is missing");
+    if (store_entry_decode(index, value->mv_data, value->mv_size, &view) != 0)
+        return damaged_entry(log, reason, index, "does not match its checksum");
+    if (!store_entry_follows(&view, *link))
+        return damaged_entry(log, reason, index, "does not follow on the one before it");
+    *link = view.link;
+    struct raft_entry *e = store_entry_copy(&view);
+    int err = visitor->entry(visitor->ctx, e);
+    raft_entry_unref(&e);
+    if (err)
+        buf_printf(reason, "%s/data.mdb: log entry %" PRIu64 ": %s", log->path, index,
+                   err_text(err));
+    return err;
+}
+
+static int scan_entries(struct store_log *log, MDB_cursor *cursor,
+                        const struct store_visitor *visitor, struct buf *reason)
+{
+    MDB_val key, value;
+    struct store_link link = log->ends.base;
+    int rc, err = 0;
+    while (!err && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+        err = visit(log, &key, &value, visitor, &link, reason);
+    if (err)
+        return err;
+    if (rc != MDB_NOTFOUND)
+        return failed(log, reason, "the table of entries", rc);
+    if (!raft_pos_equal(link.pos, log->ends.last.pos) || link.crc != log->ends.last.crc)
+        return damaged_entry(log, reason, link.pos.index + 1, "and those after it are missing");
+    return 0;
+}
+
+static int scan_in(struct store_log *log, MDB_txn *txn, const struct store_visitor *visitor,
+                   struct buf *reason)
+{
+    struct raft_hard_state hs;
+    int rc = store_get_hard_state(txn, log->records, &hs);
+    if (rc)
+        return failed(log, reason, "the hard state", rc);
+    if (hs.term < log->ends.last.pos.term)
+        return damaged(log, reason, "the hard state is older than the log");
+    visitor->hard_state(visitor->ctx, hs);
+    MDB_cursor *cursor;
+    rc = mdb_cursor_open(txn, log->entries, &cursor);
+    if (rc)
+        return failed(log, reason, "the table of entries", rc);
+    int err = scan_entries(log, cursor, visitor, reason);
+    mdb_cursor_close(cursor);
+    return err;
+}
+
+int store_log_scan(struct store_log *log, const struct store_visitor *visitor, struct buf *reason)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(log->env, NULL, MDB_RDONLY, &txn);
+    if (rc)
+        return failed(log, reason, "the log", rc);
+    int err = scan_in(log, txn, visitor, reason);
+    mdb_txn_abort(txn);
+    return err;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * The environment DIR/log: transactions over the log, the hard state and the
+ * identity.
+ *
+ *      main database     records by name: "format" "identity" "hard-state" "ends"
+ *      "entries"         entries by index (MDB_INTEGERKEY), always appended
+ *
+ * "ends" holds the first and the last link of the chain of entries, so that a
+ * log that lost entries at its end is noticed.
+ */
+#ifndef STORE_LOG_H
+#define STORE_LOG_H
+
+#include <lmdb.h>
+
+#include "base/buf.h"
+#include "node/storage.h"
+#include "store/records.h"
+#include "store/store.h"
+
+struct store_log {
+    MDB_env *env;
+    MDB_dbi records, entries;
+    struct store_ends ends; /* as last committed */
+    char *path;             /* owned */
+};
+
+/* Opens DIR/log, which must be a directory. *ret_is_new: it was empty, and
+ * nothing but what store_log_create() writes may be asked. Errors with a reason. */
+MUST_CHECK int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log,
+                              bool *ret_is_new, struct buf *reason);
+void store_log_close(struct store_log **log);
+
+/* Writes the format, this identity and an empty log: durable afterwards. */
+MUST_CHECK int store_log_create(struct store_log *log, const struct storage_identity *identity,
+                                struct buf *reason);
+/* Reads the identity, counts the boot and makes that durable. */
+MUST_CHECK int store_log_boot(struct store_log *log, struct storage_identity *ret_identity,
+                              struct buf *reason);
+/* See store_scan(). */
+MUST_CHECK int store_log_scan(struct store_log *log, const struct store_visitor *visitor,
+                              struct buf *reason);
+
+#endif

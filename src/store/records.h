@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * The small records beside the log, each with a checksum: CRC-32C over its name
+ * and content, so that a record in another's place is noticed too.
+ */
+#ifndef STORE_RECORDS_H
+#define STORE_RECORDS_H
+
+#include <lmdb.h>
+
+#include "node/storage.h"
+#include "store/entry.h"
+
+#define STORE_FORMAT 1
+
+struct store_ends {
+    struct store_link base; /* the log begins after this place */
+    struct store_link last; /* its last entry; base when it is empty */
+};
+
+/* Codes of all are LMDB's, for use inside transactions. get: MDB_NOTFOUND,
+ * MDB_CORRUPTED (checksum or length); the output is untouched then. */
+int store_put_format(MDB_txn *txn, MDB_dbi dbi);
+int store_get_format(MDB_txn *txn, MDB_dbi dbi, uint32_t *ret_format);
+int store_put_identity(MDB_txn *txn, MDB_dbi dbi, const struct storage_identity *identity);
+int store_get_identity(MDB_txn *txn, MDB_dbi dbi, struct storage_identity *ret_identity);
+int store_put_hard_state(MDB_txn *txn, MDB_dbi dbi, const struct raft_hard_state *hs);
+int store_get_hard_state(MDB_txn *txn, MDB_dbi dbi, struct raft_hard_state *ret_hs);
+int store_put_ends(MDB_txn *txn, MDB_dbi dbi, const struct store_ends *ends);
+int store_get_ends(MDB_txn *txn, MDB_dbi dbi, struct store_ends *ret_ends);
+
+#endif

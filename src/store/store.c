@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ * The data directory as a whole: lock, directories, log, thread, in this order.
+ */
+#include "store/store.h"
+
+#include "base/mem.h"
+#include "store/dir.h"
+#include "store/identity.h"
+#include "store/lock.h"
+#include "store/log.h"
+#include "store/thread.h"
+
+#define FORMAT_FILE    "format"
+#define FORMAT_CONTENT "crabcluster data directory, format 1\n"
+
+struct store {
+    char *dir;                   /* owned */
+    int lock_fd;                 /* -1: none */
+    struct store_log *log;       /* owned */
+    struct store_thread *thread; /* owned */
+};
+
+/* An empty log in a directory that was in use is a loss, not a beginning: a
+ * voter must not come back without its memory (PITFALLS 57). */
+static int check_not_lost(const char *dir, struct buf *reason)
+{
+    if (!store_file_exists(dir, FORMAT_FILE))
+        return 0;
+    buf_printf(reason,
+               "%s/log is empty, though the directory was in use: restore it, or move %s away, "
+               "start the node empty and add it to the cluster as a new member",
+               dir, dir);
+    return ERR_CORRUPT;
+}
+
+static int create_log(struct store *s, struct buf *reason)
+{
+    struct storage_identity identity;
+    int err = check_not_lost(s->dir, reason);
+    if (!err)
+        err = store_identity_make(&identity, reason);
+    if (!err)
+        err = store_log_create(s->log, &identity, reason);
+    return err;
+}
+
+/* LMDB syncs its file and never the directories that name it (PITFALLS 52). */
+static int make_names_durable(struct store *s, struct buf *reason)
+{
+    int err = store_dir_sync(s->log->path, reason);
+    if (!err)
+        err = store_dir_sync(s->dir, reason);
+    if (!err && !store_file_exists(s->dir, FORMAT_FILE))
+        err = store_file_make(s->dir, FORMAT_FILE, FORMAT_CONTENT, reason);
+    return err;
+}
+
+static int open_log(struct store *s, size_t map_bytes, struct storage_identity *ret_identity,
+                    struct buf *reason)
+{
+    bool is_new = false;
+    char *log_dir = store_path(s->dir, "log");
+    int err = store_dir_make(log_dir, reason);
+    mem_free(log_dir);
+    if (!err)
+        err = store_log_open(s->dir, map_bytes, &s->log, &is_new, reason);
+    if (!err && is_new)
+        err = create_log(s, reason);
+    if (!err)
+        err = store_log_boot(s->log, ret_identity, reason);
+    if (!err)
+        err = make_names_durable(s, reason);
+    return err;
+}
+
+int store_open(const char *dir, const struct store_options *options,
+               struct storage_identity *ret_identity, struct store **ret_store, struct buf *reason)
+{
+    struct storage_identity identity;
+    struct store *s = mem_zalloc(sizeof *s);
+    s->dir = mem_strdup(dir);
+    s->lock_fd = -1;
+    int err = store_dir_make(dir, reason);
+    if (!err)
+        err = store_lock_take(dir, &s->lock_fd, reason);
+    if (!err)
+        err = open_log(s, options->map_bytes, &identity, reason);
+    if (err) {
+        store_close(&s);
+        return err;
+    }
+    s->thread = store_thread_new(s->log, options);
+    *ret_identity = identity;
+    *ret_store = s;
+    return 0;
+}
+
+int store_scan(struct store *store, const struct store_visitor *visitor, struct buf *reason)
+{
+    return store_log_scan(store->log, visitor, reason);
+}
+
+struct storage *store_storage(struct store *store)
+{
+    return store_thread_storage(store->thread);
+}
+
+void store_start(struct store *store, const struct storage_events *events)
+{
+    store_thread_start(store->thread, events);
+}
+
+void store_stop(struct store *store)
+{
+    store_thread_stop(store->thread);
+}
+
+void store_close(struct store **store)
+{
+    struct store *s = *store;
+    if (!s)
+        return;
+    store_thread_free(&s->thread);
+    store_log_close(&s->log);
+    store_lock_release(s->lock_fd);
+    mem_free(s->dir);
+    MEM_FREE(*store);
+}

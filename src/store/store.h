@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * The data directory of a node:
+ *
+ *      DIR/lock      flock()ed while a process uses the directory; its pid
+ *      DIR/format    says that DIR/log was made; never rewritten
+ *      DIR/log/      an LMDB environment: log, hard state, identity
+ *
+ * store_open(), store_scan() into the core, store_start(), ... store_stop(),
+ * store_close(). What is read is verified; damage is reported and never
+ * repaired here, because a voter that forgets may undo what was acknowledged
+ * (PITFALLS 53, 57).
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "node/storage.h"
+#include "raft/types.h"
+
+struct store; /* opaque */
+
+struct store_options {
+    size_t map_bytes; /* largest size of log/; 0: STORE_MAP_BYTES */
+    /* A write, sync or map operation failed: `text` (borrowed) is one line for
+     * people. Must end the process, for what the disk holds is unknown
+     * (PITFALLS 54). NULL: logs the line and ends it by _exit(1). Tests may
+     * return; then the storage answers nothing any more. */
+    void (*fatal)(void *ctx, const char *text);
+    void *ctx;
+};
+
+/* Opens a data directory, or makes it with its parents (mode 0700) and a new
+ * identity in it. Counts the boot; durable when this returns. On failure one
+ * line for people, without a newline, is appended to reason:
+ * BUSY (another process), PERMISSION, VERSION, CORRUPT, NO_SPACE, INVALID (not a directory), IO.
+ * dir is copied; options and what they point to stay the caller's. */
+MUST_CHECK int store_open(const char *dir, const struct store_options *options,
+                          struct storage_identity *ret_identity, struct store **ret_store,
+                          struct buf *reason);
+
+struct store_visitor {
+    /* Once, first. All zero when nothing was ever written. */
+    void (*hard_state)(void *ctx, struct raft_hard_state hs);
+    /* Every entry in order, borrowed: reference what you keep. An error ends the scan. */
+    int (*entry)(void *ctx, struct raft_entry *e);
+    void *ctx;
+};
+
+/* Reads the whole log and verifies it: every checksum, that no entry is
+ * missing, that none is of another place or time, that terms never fall.
+ * CORRUPT with a reason as above, or the visitor's error. Before store_start(). */
+MUST_CHECK int store_scan(struct store *store, const struct store_visitor *visitor,
+                          struct buf *reason);
+
+/* The interface for the driver, the store's own. Thread-safe. What is asked
+ * before store_start() waits for it. */
+struct storage *store_storage(struct store *store);
+
+/* Starts the thread that writes and loads. Copies events. */
+void store_start(struct store *store, const struct storage_events *events);
+/* Carries out and answers what was asked, then ends the thread. Nothing may be asked any more. */
+void store_stop(struct store *store);
+
+/* Stops, closes and unlocks; nulls the pointer. NULL is accepted. */
+void store_close(struct store **store);
+
+#endif

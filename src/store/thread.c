@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ * Nothing waits for a timer to fill a batch: while one commit syncs, the writes
+ * of the next gather.
+ */
+#include "store/thread.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/txn.h"
+
+/* Writes merged into one transaction, beyond which the next begins: LMDB keeps
+ * its dirty pages in memory. */
+#define TXN_BYTES_MAX (32 * MIB)
+
+struct store_thread {
+    struct storage storage; /* first: what the driver holds points here */
+    struct store_log *log;  /* borrowed */
+    struct store_options options;
+    struct storage_events events;
+    pthread_t thread;
+    bool running; /* of the owner's thread only */
+    bool failed;  /* of the storage thread only: answers nothing any more */
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t more;
+    struct list writes, loads;
+    bool stopping;
+};
+
+static struct store_thread *of(struct storage *s)
+{
+    return (struct store_thread *)s;
+}
+
+static void push(struct store_thread *t, struct list *queue, struct list *link)
+{
+    pthread_mutex_lock(&t->lock);
+    list_push_back(queue, link);
+    pthread_cond_signal(&t->more);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void queue_write(struct storage *s, struct storage_write *w)
+{
+    push(of(s), &of(s)->writes, &w->link);
+}
+
+static void queue_load(struct storage *s, struct storage_load *l)
+{
+    push(of(s), &of(s)->loads, &l->link);
+}
+
+static void die(struct store_thread *t, const char *what, const char *why)
+{
+    char text[512];
+    snprintf(text, sizeof text, "cannot %s %s/data.mdb: %s; this node stops", what, t->log->path,
+             why);
+    t->failed = true;
+    if (t->options.fatal) {
+        t->options.fatal(t->options.ctx, text);
+        return;
+    }
+    LOG_ERROR("%s", text);
+    log_stop();
+    _exit(1);
+}
+
+static void drop(struct list *writes, struct list *loads)
+{
+    LIST_FOREACH_SAFE(it, next, writes)
+    {
+        struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+        list_remove(it);
+        storage_write_free(&w);
+    }
+    LIST_FOREACH_SAFE(it, next, loads)
+    {
+        struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
+        list_remove(it);
+        storage_load_free(&l);
+    }
+}
+
+static size_t write_bytes(const struct storage_write *w)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < w->n_entries; i++)
+        bytes += w->entries[i]->len;
+    return bytes;
+}
+
+/* Moves writes from the queue into one transaction and commits it. */
+static int commit_some(struct store_thread *t, struct list *writes, struct list *done, int *ret_rc)
+{
+    struct store_txn txn;
+    size_t bytes = 0;
+    store_txn_begin(&txn, t->log);
+    do {
+        struct list *it = list_pop_front(writes);
+        struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+        list_push_back(done, it);
+        store_txn_apply(&txn, w);
+        bytes += write_bytes(w);
+    } while (!list_is_empty(writes) && bytes < TXN_BYTES_MAX);
+    return store_txn_commit(&txn, ret_rc);
+}
+
+static void carry_out_writes(struct store_thread *t, struct list *writes)
+{
+    while (!list_is_empty(writes) && !t->failed) {
+        struct list done;
+        int rc;
+        list_init(&done);
+        if (commit_some(t, writes, &done, &rc) != 0) {
+            die(t, "write", mdb_strerror(rc));
+            list_splice(writes, &done); /* never answered */
+            return;
+        }
+        LIST_FOREACH_SAFE(it, next, &done)
+        {
+            struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+            list_remove(it);
+            t->events.written(t->events.ctx, w);
+        }
+    }
+}
+
+static void carry_out_loads(struct store_thread *t, struct list *loads)
+{
+    LIST_FOREACH_SAFE(it, next, loads)
+    {
+        struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
+        if (t->failed)
+            return;
+        int err = store_log_load(t->log, l);
+        if (err) { /* a damaged entry is never served (PITFALLS 53) */
+            die(t, "read", err_text(err));
+            return;
+        }
+        list_remove(it);
+        t->events.loaded(t->events.ctx, l);
+    }
+}
+
+/* Waits for work and takes all of it. False: stopping, and nothing waits. */
+static bool take(struct store_thread *t, struct list *writes, struct list *loads)
+{
+    pthread_mutex_lock(&t->lock);
+    while (list_is_empty(&t->writes) && list_is_empty(&t->loads) && !t->stopping)
+        pthread_cond_wait(&t->more, &t->lock);
+    list_splice(writes, &t->writes);
+    list_splice(loads, &t->loads);
+    pthread_mutex_unlock(&t->lock);
+    return !list_is_empty(writes) || !list_is_empty(loads);
+}
+
+static void *run(void *arg)
+{
+    struct store_thread *t = arg;
+    struct list writes, loads;
+    list_init(&writes);
+    list_init(&loads);
+    while (take(t, &writes, &loads)) {
+        carry_out_writes(t, &writes);
+        carry_out_loads(t, &loads);
+        drop(&writes, &loads); /* what is left after a failure */
+    }
+    return NULL;
+}
+
+struct store_thread *store_thread_new(struct store_log *log, const struct store_options *options)
+{
+    struct store_thread *t = mem_zalloc(sizeof *t);
+    t->storage = (struct storage){.write = queue_write, .load = queue_load};
+    t->log = log;
+    t->options = *options;
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->more, NULL);
+    list_init(&t->writes);
+    list_init(&t->loads);
+    return t;
+}
+
+void store_thread_free(struct store_thread **t)
+{
+    if (!*t)
+        return;
+    store_thread_stop(*t);
+    drop(&(*t)->writes, &(*t)->loads);
+    pthread_cond_destroy(&(*t)->more);
+    pthread_mutex_destroy(&(*t)->lock);
+    MEM_FREE(*t);
+}
+
+struct storage *store_thread_storage(struct store_thread *t)
+{
+    return &t->storage;
+}
+
+void store_thread_start(struct store_thread *t, const struct storage_events *events)
+{
+    ASSERT(!t->running);
+    t->events = *events;
+    t->stopping = false;
+    int rc = pthread_create(&t->thread, NULL, run, t);
+    ASSERT(rc == 0);
+    t->running = true;
+}
+
+void store_thread_stop(struct store_thread *t)
+{
+    if (!t->running)
+        return;
+    pthread_mutex_lock(&t->lock);
+    t->stopping = true;
+    pthread_cond_signal(&t->more);
+    pthread_mutex_unlock(&t->lock);
+    pthread_join(t->thread, NULL);
+    t->running = false;
+}

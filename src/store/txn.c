@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ * A transaction takes any number of writes in order; LMDB makes it one atomic
+ * step with one sync. So term, vote and log change together or not at all
+ * (PITFALLS 1, 16).
+ */
+#include "store/txn.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "store/env.h"
+
+static MDB_val index_key(const size_t *index)
+{
+    return (MDB_val){sizeof *index, (void *)index};
+}
+
+void store_txn_begin(struct store_txn *t, struct store_log *log)
+{
+    *t = (struct store_txn){.log = log, .ends = log->ends};
+    t->rc = mdb_txn_begin(log->env, NULL, 0, &t->txn);
+    if (!t->rc)
+        t->rc = mdb_cursor_open(t->txn, log->entries, &t->cursor);
+}
+
+/* Finds the link of the entry that is last now. */
+static void find_last(struct store_txn *t)
+{
+    MDB_val key, value;
+    struct store_entry_view view;
+    t->ends.last = t->ends.base;
+    t->rc = mdb_cursor_get(t->cursor, &key, &value, MDB_LAST);
+    if (t->rc == MDB_NOTFOUND) {
+        t->rc = 0;
+        return;
+    }
+    if (t->rc)
+        return;
+    size_t index = *(const size_t *)key.mv_data;
+    if (store_entry_decode(index, value.mv_data, value.mv_size, &view) != 0)
+        t->rc = MDB_CORRUPTED;
+    else
+        t->ends.last = view.link;
+}
+
+/* From the end backward, so that the table is a log at every step. */
+static void truncate_from(struct store_txn *t, uint64_t first)
+{
+    ASSERT(first > t->ends.base.pos.index);
+    if (t->rc || first > t->ends.last.pos.index)
+        return;
+    for (uint64_t left = t->ends.last.pos.index - first + 1; left > 0 && !t->rc; left--) {
+        MDB_val key, value;
+        t->rc = mdb_cursor_get(t->cursor, &key, &value, MDB_LAST);
+        if (!t->rc)
+            t->rc = mdb_cursor_del(t->cursor, 0);
+    }
+    t->ends_changed = true;
+    if (!t->rc)
+        find_last(t);
+    if (!t->rc && t->ends.last.pos.index != first - 1)
+        t->rc = MDB_CORRUPTED;
+}
+
+static void append(struct store_txn *t, const struct raft_entry *e)
+{
+    if (t->rc)
+        return;
+    ASSERT(e->pos.index == t->ends.last.pos.index + 1);
+    ASSERT(e->pos.term >= t->ends.last.pos.term);
+    size_t index = (size_t)e->pos.index;
+    MDB_val key = index_key(&index), value = {STORE_ENTRY_HEADER_BYTES + (size_t)e->len, NULL};
+    t->rc = mdb_cursor_put(t->cursor, &key, &value, MDB_APPEND | MDB_RESERVE);
+    if (t->rc)
+        return;
+    t->ends.last = store_entry_encode(e, t->ends.last, value.mv_data);
+    t->ends_changed = true;
+}
+
+void store_txn_apply(struct store_txn *t, const struct storage_write *w)
+{
+    if (!t->rc && w->has_identity)
+        t->rc = store_put_identity(t->txn, t->log->records, &w->identity);
+    if (w->truncate_from)
+        truncate_from(t, w->truncate_from);
+    for (unsigned i = 0; i < w->n_entries; i++)
+        append(t, w->entries[i]);
+    if (!t->rc && w->seq)
+        t->rc = store_put_hard_state(t->txn, t->log->records, &w->hard_state);
+}
+
+int store_txn_commit(struct store_txn *t, int *ret_rc)
+{
+    if (!t->rc && t->ends_changed)
+        t->rc = store_put_ends(t->txn, t->log->records, &t->ends);
+    if (t->cursor)
+        mdb_cursor_close(t->cursor);
+    if (!t->rc)
+        t->rc = mdb_txn_commit(t->txn);
+    else if (t->txn)
+        mdb_txn_abort(t->txn);
+    if (!t->rc)
+        t->log->ends = t->ends;
+    else
+        *ret_rc = t->rc;
+    return store_lmdb_error(t->rc);
+}
+
+/* Reads on from the cursor's place until the load is full. */
+static int collect(MDB_cursor *cursor, struct storage_load *l, unsigned n_max)
+{
+    size_t bytes = 0, index = (size_t)l->first;
+    MDB_val key = index_key(&index), value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
+    for (; !rc; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        struct store_entry_view view;
+        if (*(const size_t *)key.mv_data != l->first + l->n_entries ||
+            store_entry_decode(l->first + l->n_entries, value.mv_data, value.mv_size, &view) != 0)
+            return MDB_CORRUPTED;
+        bytes += view.len;
+        if (l->n_entries > 0 && bytes > l->bytes_max)
+            return 0;
+        l->entries[l->n_entries++] = store_entry_copy(&view);
+        if (l->n_entries == n_max)
+            return 0;
+    }
+    return rc; /* also MDB_NOTFOUND: there must be n_max */
+}
+
+static int load_in(MDB_txn *txn, struct store_log *log, struct storage_load *l, unsigned n_max)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn, log->entries, &cursor);
+    if (rc)
+        return rc;
+    l->entries = mem_array(n_max, sizeof(struct raft_entry *));
+    rc = collect(cursor, l, n_max);
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+int store_log_load(struct store_log *log, struct storage_load *l)
+{
+    ASSERT(!l->entries && l->n_entries == 0);
+    uint64_t last = log->ends.last.pos.index;
+    if (l->first <= log->ends.base.pos.index || l->first > last || l->n_max == 0)
+        return 0; /* not there: the answer says so by having none */
+    uint64_t there = last - l->first + 1;
+    unsigned n_max = there < l->n_max ? (unsigned)there : l->n_max;
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(log->env, NULL, MDB_RDONLY, &txn);
+    if (!rc) {
+        rc = load_in(txn, log, l, n_max);
+        mdb_txn_abort(txn);
+    }
+    return rc == MDB_NOTFOUND ? ERR_CORRUPT : store_lmdb_error(rc);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * Transactions over the log: one synced write for many storage_writes, and reads.
+ */
+#ifndef STORE_TXN_H
+#define STORE_TXN_H
+
+#include "store/log.h"
+
+/* One write transaction. Errors stick: apply what there is, then look at the commit. */
+struct store_txn {
+    struct store_log *log;
+    MDB_txn *txn;
+    MDB_cursor *cursor; /* over entries */
+    struct store_ends ends;
+    bool ends_changed;
+    int rc; /* LMDB's */
+};
+void store_txn_begin(struct store_txn *t, struct store_log *log);
+void store_txn_apply(struct store_txn *t, const struct storage_write *w);
+/* 0: everything applied is durable. Otherwise nothing may be assumed, *ret_rc says why (LMDB's
+ * code), and the process must end. */
+MUST_CHECK int store_txn_commit(struct store_txn *t, int *ret_rc);
+
+/* Answers a load from what is durable. CORRUPT, IO. */
+MUST_CHECK int store_log_load(struct store_log *log, struct storage_load *l);
+
+#endif
