@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * kv/: keys, revisions, sessions; and a long random run against a naive model.
+ * kv/: keys, revisions and sessions.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,9 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/crc32c.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "kv/kv.h"
 
 static const struct uuid NODE_A = {0xa, 1}, NODE_B = {0xb, 2}, NODE_C = {0xc, 3};
@@ -352,248 +350,6 @@ static void test_batch_whose_answer_would_be_too_large_is_refused_for_good(void 
     mem_free(value);
 }
 
-/* ---- against a model ---- */
-
-#define MODEL_KEYS  40
-#define MODEL_NODES 3
-#define MODEL_SEQS  300
-#define MODEL_BOOTS 8
-
-/* Everything by plain tables: no list, no ring. */
-struct model {
-    struct {
-        bool there;
-        uint64_t value, revision, create_revision, version;
-    } keys[MODEL_KEYS];
-    struct {
-        bool member;
-        uint64_t boot, floor;
-        uint64_t pos[MODEL_SEQS]; /* of this boot; 0: not seen */
-        uint64_t old[MODEL_SEQS]; /* answer to a Delete; 0: none */
-    } nodes[MODEL_NODES];
-};
-
-struct model_op {
-    unsigned node, key;
-    bool is_delete;
-    uint64_t value, boot, seq, floor;
-};
-
-static int model_apply(struct model *m, const struct model_op *op, uint64_t index, uint64_t *pos,
-                       uint64_t *old)
-{
-    if (!m->nodes[op->node].member || op->boot < m->nodes[op->node].boot)
-        return ERR_STALE;
-    if (op->boot > m->nodes[op->node].boot) {
-        memset(&m->nodes[op->node], 0, sizeof m->nodes[0]);
-        m->nodes[op->node].member = true;
-        m->nodes[op->node].boot = op->boot;
-    }
-    if (op->seq < m->nodes[op->node].floor)
-        return ERR_STALE;
-    if (op->floor > m->nodes[op->node].floor)
-        m->nodes[op->node].floor = op->floor;
-    if (m->nodes[op->node].pos[op->seq] == 0) {
-        m->nodes[op->node].pos[op->seq] = index;
-        m->nodes[op->node].old[op->seq] = m->keys[op->key].there ? m->keys[op->key].value : 0;
-        m->keys[op->key].create_revision =
-            m->keys[op->key].there ? m->keys[op->key].create_revision : index;
-        m->keys[op->key].version = m->keys[op->key].there ? m->keys[op->key].version + 1 : 1;
-        m->keys[op->key].there = !op->is_delete;
-        m->keys[op->key].value = op->value;
-        m->keys[op->key].revision = index;
-    }
-    *pos = m->nodes[op->node].pos[op->seq];
-    *old = m->nodes[op->node].old[op->seq];
-    return 0;
-}
-
-static struct model_op random_op(struct rng *rng, const uint64_t boots[], const uint64_t heads[])
-{
-    struct model_op op = {.node = (unsigned)rng_range(rng, 0, MODEL_NODES - 1),
-                          .key = (unsigned)rng_range(rng, 0, MODEL_KEYS - 1),
-                          .is_delete = rng_range(rng, 0, 3) == 0,
-                          .value = rng_next(rng) | 1};
-    op.boot = boots[op.node] - (rng_range(rng, 0, 9) == 0 && boots[op.node] > 1);
-    uint64_t head = heads[op.node];
-    op.seq = head > 20 ? rng_range(rng, head - 20, head) : rng_range(rng, 1, head);
-    op.floor = op.seq > 15 ? rng_range(rng, op.seq - 15, op.seq) : 1;
-    return op;
-}
-
-/* Old copies carry the same command: what a (node, boot, seq) asks for never changes, which
- * the model relies on only for the kind of answer. So key and kind come from the numbers. */
-static void make_consistent(struct model_op *op)
-{
-    struct rng rng = {op->node * 1000003 + op->boot * 1009 + op->seq};
-    op->key = (unsigned)rng_range(&rng, 0, MODEL_KEYS - 1);
-    op->is_delete = rng_range(&rng, 0, 3) == 0;
-    op->value = rng_next(&rng) | 1;
-}
-
-/* A value of its own length for every number, to exercise reallocation. */
-static size_t value_bytes(uint64_t value, uint8_t out[300])
-{
-    struct rng rng = {value};
-    size_t len = 8 + (size_t)(value % 7 == 0 ? value % 290 : value % 24);
-    for (size_t i = 8; i < len; i++)
-        out[i] = (uint8_t)rng_next(&rng);
-    bytes_put_be(out, value, 8);
-    return len;
-}
-
-static void key_text(unsigned key, char out[40])
-{
-    snprintf(out, 40, "%.*skey%u", (int)(key % 5), "//////", key * 7919 % 1000);
-}
-
-static struct kv_result apply_model_op(struct kv *kv, const struct model_op *op, struct kv_pos pos)
-{
-    struct fixture f = {kv, pos.index - 1};
-    uint8_t value[300];
-    char key[40];
-    key_text(op->key, key);
-    struct kv_op kv_op = {.type = op->is_delete ? KV_OP_DELETE : KV_OP_SET,
-                          .key = (const uint8_t *)key,
-                          .key_len = strlen(key),
-                          .value = value,
-                          .value_len = value_bytes(op->value, value)};
-    struct uuid node = {0xd, op->node};
-    return apply_ops(&f, from(node, op->boot, op->seq, op->floor), KV_SINGLE, &kv_op, 1);
-}
-
-static void assert_same_answer(const struct kv_result *r, const struct model_op *op, uint64_t old)
-{
-    struct bytes_reader reader = bytes_reader(r->answer, r->answer_len);
-    struct kv_answer_item item;
-    uint8_t value[300];
-    assert_true(kv_answer_next(&reader, &item));
-    assert_true(bytes_reader_done(&reader));
-    int expected = !op->is_delete ? KV_ANSWER_SET : old ? KV_ANSWER_OLD : KV_ANSWER_NONE;
-    assert_int_equal(item.what, expected);
-    if (expected == KV_ANSWER_OLD) {
-        assert_int_equal(item.value_len, value_bytes(old, value));
-        assert_memory_equal(item.value, value, item.value_len);
-    }
-}
-
-static void assert_same_keys(const struct kv *kv, const struct model *m)
-{
-    unsigned n = 0;
-    for (unsigned k = 0; k < MODEL_KEYS; k++) {
-        struct kv_value v;
-        uint8_t value[300];
-        char key[40];
-        key_text(k, key);
-        int err = kv_get(kv, key, strlen(key), &v);
-        assert_int_equal(err, m->keys[k].there ? 0 : ERR_NOT_FOUND);
-        if (err)
-            continue;
-        n++;
-        assert_int_equal(v.len, value_bytes(m->keys[k].value, value));
-        assert_memory_equal(v.data, value, v.len);
-        assert_int_equal(v.revision, m->keys[k].revision);
-        assert_int_equal(v.create_revision, m->keys[k].create_revision);
-        assert_int_equal(v.version, m->keys[k].version);
-    }
-    assert_int_equal(kv_stats(kv).n_keys, n);
-}
-
-struct dump {
-    uint32_t crc;
-    char last[40];
-};
-
-static bool add_to_dump(void *ctx, const uint8_t *key, size_t key_len, const struct kv_value *v)
-{
-    struct dump *d = ctx;
-    char text[40] = {0};
-    memcpy(text, key, key_len);
-    assert_true(strcmp(d->last, text) < 0);
-    memcpy(d->last, text, sizeof text);
-    d->crc = crc32c(d->crc, key, key_len);
-    d->crc = crc32c(d->crc, v->data, v->len);
-    uint64_t numbers[] = {v->revision, v->create_revision, v->version};
-    d->crc = crc32c(d->crc, numbers, sizeof numbers);
-    return true;
-}
-
-static uint32_t dump_crc(const struct kv *kv)
-{
-    struct dump d = {0};
-    kv_visit(kv, NULL, 0, add_to_dump, &d);
-    return d.crc;
-}
-
-static void change_members(struct model *m, struct kv *kv[2], struct rng *rng, struct kv_pos pos)
-{
-    struct uuid ids[MODEL_NODES];
-    unsigned n = 0;
-    for (unsigned i = 0; i < MODEL_NODES; i++) {
-        bool member = rng_range(rng, 0, 3) > 0;
-        if (!member || !m->nodes[i].member)
-            memset(&m->nodes[i], 0, sizeof m->nodes[i]);
-        m->nodes[i].member = member;
-        if (member)
-            ids[n++] = (struct uuid){0xd, i};
-    }
-    for (unsigned i = 0; i < 2; i++)
-        kv_apply_members(kv[i], pos, ids, n);
-}
-
-static void run_model(uint64_t seed)
-{
-    struct rng rng = {seed};
-    struct model *m = mem_zalloc(sizeof *m);
-    struct kv *kv[2] = {kv_new(), kv_new()};
-    uint64_t boots[MODEL_NODES] = {1, 1, 1}, heads[MODEL_NODES] = {1, 1, 1};
-    unsigned n_applied = 0, n_repeated = 0, n_stale = 0;
-    change_members(m, kv, &rng, (struct kv_pos){1, 1});
-    for (uint64_t index = 2; index < 4000; index++) {
-        struct kv_pos pos = {1, index};
-        unsigned node = (unsigned)rng_range(&rng, 0, MODEL_NODES - 1);
-        heads[node]++;
-        if (heads[node] == MODEL_SEQS || rng_range(&rng, 0, 200) == 0) {
-            boots[node]++;
-            heads[node] = 1;
-        }
-        if (rng_range(&rng, 0, 300) == 0) {
-            change_members(m, kv, &rng, pos);
-            continue;
-        }
-        struct model_op op = random_op(&rng, boots, heads);
-        make_consistent(&op);
-        uint64_t expected_pos = 0, old = 0;
-        int expected = model_apply(m, &op, index, &expected_pos, &old);
-        for (unsigned i = 0; i < 2; i++) {
-            struct kv_result r = apply_model_op(kv[i], &op, pos);
-            assert_int_equal(r.err, expected);
-            if (expected)
-                continue;
-            assert_int_equal(r.pos.index, expected_pos);
-            assert_same_answer(&r, &op, old);
-        }
-        n_stale += expected != 0;
-        n_applied += !expected && expected_pos == index;
-        n_repeated += !expected && expected_pos != index;
-        if (index % 50 == 0)
-            assert_same_keys(kv[0], m);
-    }
-    assert_true(n_applied > 300 && n_repeated > 100 && n_stale > 100);
-    assert_int_equal(dump_crc(kv[0]), dump_crc(kv[1]));
-    assert_int_equal(kv_stats(kv[0]).bytes, kv_stats(kv[1]).bytes);
-    kv_free(&kv[0]);
-    kv_free(&kv[1]);
-    mem_free(m);
-}
-
-static void test_kv_random_history_agrees_with_a_naive_model(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 1; seed <= 30; seed++)
-        run_model(seed);
-}
-
 int main(void)
 {
 #define KV_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -611,7 +367,6 @@ int main(void)
         KV_TEST(test_session_later_boot_refused_does_not_end_the_earlier),
         KV_TEST(test_session_belongs_to_members_only),
         KV_TEST(test_batch_whose_answer_would_be_too_large_is_refused_for_good),
-        cmocka_unit_test(test_kv_random_history_agrees_with_a_naive_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
