@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+#include "stub_node.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "kv/kv.h"
+
+#define TYPES (NODE_PEER + 1)
+
+struct node {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    pthread_t thread;
+    struct list waiting;
+    bool holding, shut_down, ending;
+    struct uuid id, leader;
+    struct kv *kv;
+    uint64_t seq, index;
+    unsigned n_seen[TYPES];
+    struct node_request last[TYPES];
+    struct node_request answer[TYPES]; /* err and ret */
+    struct node_status status;
+    int peer_status;
+};
+
+struct node_request *node_request_new(enum node_request_type type)
+{
+    struct node_request *r = mem_zalloc(sizeof *r);
+    r->type = type;
+    return r;
+}
+
+void node_request_free(struct node_request **r)
+{
+    struct node_request *it = *r;
+    if (!it)
+        return;
+    if (it->type == NODE_WRITE) {
+        buf_free(&it->in.write.body);
+        buf_free(&it->ret.write.answer);
+    } else if (it->type == NODE_PEER) {
+        buf_free(&it->in.peer.body);
+        buf_free(&it->ret.reply.body);
+    } else if (it->type == NODE_STATUS) {
+        mem_free(it->ret.status);
+    }
+    MEM_FREE(*r);
+}
+
+static void apply(struct node *n, const struct buf *body, struct kv_result *ret_result)
+{
+    uint8_t header[KV_ORIGIN_BYTES_MAX];
+    struct kv_origin origin = {n->id, 1, ++n->seq, n->seq};
+    struct buf command = BUF_INIT;
+    buf_append(&command, header, kv_origin_encode(&origin, header));
+    buf_append(&command, body->data, body->len);
+    kv_apply(n->kv, (struct kv_pos){1, ++n->index}, command.data, command.len, ret_result);
+    buf_free(&command);
+}
+
+static void serve_write(struct node *n, struct node_request *r)
+{
+    struct kv_result result;
+    apply(n, &r->in.write.body, &result);
+    r->err = result.err;
+    r->ret.write.log_id = (struct node_log_id){n->index, 1, n->id};
+    buf_append(&r->ret.write.answer, result.answer, result.answer_len);
+}
+
+/* With the lock held. */
+static void serve(struct node *n, struct node_request *r)
+{
+    const struct node_request *answer = &n->answer[r->type];
+    r->err = n->shut_down ? ERR_SHUTDOWN : answer->err;
+    switch (r->type) {
+    case NODE_WRITE:
+        if (!r->err)
+            serve_write(n, r);
+        break;
+    case NODE_STATUS:
+        r->ret.status = mem_dup(&n->status, sizeof n->status);
+        break;
+    case NODE_PEER:
+        r->ret.reply.http_status = n->peer_status;
+        buf_append(&r->ret.reply.body, r->in.peer.body.data, r->in.peer.body.len);
+        break;
+    default:
+        r->ret = answer->ret;
+        break;
+    }
+}
+
+static void *run(void *arg)
+{
+    struct node *n = arg;
+    pthread_mutex_lock(&n->lock);
+    for (;;) {
+        while (!n->ending && (list_is_empty(&n->waiting) || n->holding) &&
+               !(n->shut_down && !list_is_empty(&n->waiting)))
+            pthread_cond_wait(&n->more, &n->lock);
+        if (list_is_empty(&n->waiting))
+            break;
+        struct list batch;
+        list_init(&batch);
+        list_splice(&batch, &n->waiting);
+        LIST_FOREACH(it, &batch)
+        serve(n, LIST_ENTRY(it, struct node_request, link));
+        pthread_mutex_unlock(&n->lock);
+        for (struct list *it; (it = list_pop_front(&batch));) {
+            struct node_request *r = LIST_ENTRY(it, struct node_request, link);
+            r->done(r);
+        }
+        pthread_mutex_lock(&n->lock);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return NULL;
+}
+
+struct node *stub_node_new(void)
+{
+    struct node *n = mem_zalloc(sizeof *n);
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_cond_init(&n->more, NULL);
+    list_init(&n->waiting);
+    if (uuid_parse_text(STUB_NODE_ID, UUID_TEXT_LEN, &n->id) != 0)
+        return NULL;
+    n->kv = kv_new();
+    n->index = 1;
+    n->peer_status = 200;
+    kv_apply_members(n->kv, (struct kv_pos){1, 1}, &n->id, 1);
+    pthread_create(&n->thread, NULL, run, n);
+    return n;
+}
+
+void stub_node_free(struct node **n)
+{
+    struct node *it = *n;
+    stub_node_shut_down(it);
+    pthread_mutex_lock(&it->lock);
+    it->ending = true;
+    pthread_cond_signal(&it->more);
+    pthread_mutex_unlock(&it->lock);
+    pthread_join(it->thread, NULL);
+    pthread_mutex_destroy(&it->lock);
+    pthread_cond_destroy(&it->more);
+    kv_free(&it->kv);
+    MEM_FREE(*n);
+}
+
+void node_submit(struct node *n, struct node_request *r)
+{
+    pthread_mutex_lock(&n->lock);
+    bool was_empty = list_is_empty(&n->waiting);
+    list_push_back(&n->waiting, &r->link);
+    n->n_seen[r->type]++;
+    n->last[r->type] = *r;
+    if (was_empty)
+        pthread_cond_signal(&n->more);
+    pthread_mutex_unlock(&n->lock);
+}
+
+int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
+{
+    struct kv_value v;
+    pthread_mutex_lock(&n->lock);
+    int err = kv_get(n->kv, key, key_len, &v);
+    if (!err)
+        buf_append(out, v.data, v.len);
+    pthread_mutex_unlock(&n->lock);
+    return err;
+}
+
+struct uuid node_id(const struct node *n)
+{
+    return n->id;
+}
+
+struct uuid node_leader_hint(const struct node *n)
+{
+    struct node *mine = (struct node *)(uintptr_t)n;
+    pthread_mutex_lock(&mine->lock);
+    struct uuid leader = n->leader;
+    pthread_mutex_unlock(&mine->lock);
+    return leader;
+}
+
+void stub_node_script(struct node *n, enum node_request_type type, int err,
+                      const struct node_request *ret)
+{
+    pthread_mutex_lock(&n->lock);
+    n->answer[type] = ret ? *ret : (struct node_request){.type = type};
+    n->answer[type].err = err;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void stub_node_script_peer(struct node *n, int http_status)
+{
+    pthread_mutex_lock(&n->lock);
+    n->peer_status = http_status;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void stub_node_set_status(struct node *n, const struct node_status *status)
+{
+    pthread_mutex_lock(&n->lock);
+    n->status = *status;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void stub_node_set_leader(struct node *n, struct uuid leader)
+{
+    pthread_mutex_lock(&n->lock);
+    n->leader = leader;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void stub_node_hold(struct node *n, bool hold)
+{
+    pthread_mutex_lock(&n->lock);
+    n->holding = hold;
+    pthread_cond_signal(&n->more);
+    pthread_mutex_unlock(&n->lock);
+}
+
+void stub_node_shut_down(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->shut_down = true;
+    pthread_cond_signal(&n->more);
+    pthread_mutex_unlock(&n->lock);
+}
+
+unsigned stub_node_waiting(struct node *n)
+{
+    unsigned waiting = 0;
+    pthread_mutex_lock(&n->lock);
+    LIST_FOREACH(it, &n->waiting)
+    waiting++;
+    pthread_mutex_unlock(&n->lock);
+    return waiting;
+}
+
+unsigned stub_node_count(struct node *n, enum node_request_type type)
+{
+    pthread_mutex_lock(&n->lock);
+    unsigned seen = n->n_seen[type];
+    pthread_mutex_unlock(&n->lock);
+    return seen;
+}
+
+void stub_node_put(struct node *n, const char *key, const void *value, size_t len)
+{
+    struct kv_op op = {KV_OP_SET, (const uint8_t *)key, strlen(key), value, len};
+    struct buf body = BUF_INIT;
+    struct kv_result result;
+    kv_body_encode(KV_SINGLE, &op, 1, &body);
+    pthread_mutex_lock(&n->lock);
+    apply(n, &body, &result);
+    pthread_mutex_unlock(&n->lock);
+    buf_free(&body);
+}
+
+struct node_request stub_node_last(struct node *n, enum node_request_type type)
+{
+    pthread_mutex_lock(&n->lock);
+    struct node_request last = n->last[type];
+    pthread_mutex_unlock(&n->lock);
+    return last;
+}
