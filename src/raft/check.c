@@ -69,7 +69,7 @@ static void check_others(const struct raft *r)
     ASSERT(r->n_peers == 0);
     ASSERT(r->waiting.n == 0 && r->round.n == 0 && r->round_seq == 0);
     ASSERT(r->role == RAFT_FOLLOWER || uuid_is_zero(r->leader));
-    ASSERT(r->role == RAFT_FOLLOWER || raft_is_voter(r)); /* PITFALLS 11 */
+    ASSERT(r->role == RAFT_FOLLOWER || raft_may_campaign(r)); /* PITFALLS 11 */
     ASSERT(r->role != RAFT_CANDIDATE || uuid_equal(r->vote, r->opt.id));
     ASSERT(r->asked.n == 0 || !uuid_is_zero(r->leader));
 }

@@ -130,8 +130,12 @@ struct raft {
 const struct raft_config *raft_config_in_force(const struct raft *r);
 /* The place of a member in the configuration in force; -1: not in it. */
 int raft_member_index(const struct raft *r, struct uuid id);
+/* peers[i] is this node. */
+bool raft_is_self(const struct raft *r, unsigned i);
 /* This node votes in the configuration in force. */
 bool raft_is_voter(const struct raft *r);
+/* This node may have to lead. */
+bool raft_may_campaign(const struct raft *r);
 /* An entry of the current term is committed. */
 bool raft_in_own_term(const struct raft *r);
 bool raft_hard_state_is_durable(const struct raft *r);
@@ -161,7 +165,7 @@ void raft_outbox_free(struct raft_outbox *o);
 void raft_reset_election_timer(struct raft *r);
 /* Ends whatever role there was. term >= current. */
 void raft_become_follower(struct raft *r, uint64_t term, struct uuid leader);
-/* Begins with a pre-vote; only voters get that far (PITFALLS 11). */
+/* Begins with a pre-vote; does nothing when raft_may_campaign() says no. */
 void raft_campaign(struct raft *r);
 void raft_on_vote(struct raft *r, const struct raft_message *m);
 void raft_on_vote_reply(struct raft *r, const struct raft_message *m);

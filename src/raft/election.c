@@ -48,7 +48,7 @@ void raft_become_follower(struct raft *r, uint64_t term, struct uuid leader)
 
 static void become_leader(struct raft *r)
 {
-    ASSERT(raft_is_voter(r) && raft_hard_state_is_durable(r));
+    ASSERT(raft_may_campaign(r) && raft_hard_state_is_durable(r));
     raft_reads_fail(r);
     r->role = RAFT_LEADER;
     r->leader = r->opt.id;
@@ -111,15 +111,23 @@ static void count_votes(struct raft *r)
 static void cast(struct raft *r, struct uuid id, bool granted)
 {
     int i = raft_member_index(r, id);
-    if (i < 0 || r->ballots[i] != RAFT_BALLOT_NONE)
-        return;
-    r->ballots[i] = granted ? RAFT_BALLOT_YES : RAFT_BALLOT_NO;
+    if (i >= 0 && r->ballots[i] == RAFT_BALLOT_NONE)
+        r->ballots[i] = granted ? RAFT_BALLOT_YES : RAFT_BALLOT_NO;
     count_votes(r);
+}
+
+/* A learner never leads (PITFALLS 11), nor who was removed. But while the
+ * configuration that takes its vote away is not committed, the others may need
+ * it: its log may be the only one that is long enough (dissertation 4.2.2). It
+ * does not count its own vote then. */
+bool raft_may_campaign(const struct raft *r)
+{
+    return raft_history_has_voter(r->history, r->opt.id);
 }
 
 void raft_campaign(struct raft *r)
 {
-    if (!raft_is_voter(r) || r->role == RAFT_LEADER)
+    if (!raft_may_campaign(r) || r->role == RAFT_LEADER)
         return;
     if (!uuid_is_zero(r->leader))
         raft_reads_fail(r);
@@ -206,8 +214,8 @@ bool raft_has_quorum_contact(const struct raft *r)
 {
     enum raft_ballot contact[LIMIT_MEMBERS];
     for (unsigned i = 0; i < r->n_peers; i++) {
-        bool heard = uuid_equal(r->peers[i].id, r->opt.id) ||
-                     r->tick - r->peers[i].heard_tick < r->opt.election_ticks_max;
+        bool heard =
+            raft_is_self(r, i) || r->tick - r->peers[i].heard_tick < r->opt.election_ticks_max;
         contact[i] = heard ? RAFT_BALLOT_YES : RAFT_BALLOT_NO;
     }
     return raft_quorum_vote(raft_config_in_force(r), contact) == RAFT_VOTE_WON;

@@ -83,6 +83,16 @@ const struct raft_config *raft_history_latest(const struct raft_history *h,
     return &h->items[h->n - 1]->config;
 }
 
+bool raft_history_has_voter(const struct raft_history *h, struct uuid id)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        const struct raft_member *m = raft_config_find(&h->items[i]->config, id);
+        if (m && raft_member_votes(m))
+            return true;
+    }
+    return false;
+}
+
 bool raft_history_is_committed(const struct raft_history *h)
 {
     return h->n == 1;

@@ -85,7 +85,8 @@ void raft_membership_committed(struct raft *r)
         /* The others must hear that this is committed, or they go on waiting for us (PITFALLS 40).
          */
         for (unsigned i = 0; i < r->n_peers; i++)
-            raft_send_heartbeat(r, i);
+            if (!raft_is_self(r, i))
+                raft_send_heartbeat(r, i);
     }
 }
 

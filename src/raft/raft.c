@@ -143,6 +143,11 @@ int raft_member_index(const struct raft *r, struct uuid id)
     return m ? (int)(m - config->members) : -1;
 }
 
+bool raft_is_self(const struct raft *r, unsigned i)
+{
+    return uuid_equal(r->peers[i].id, r->opt.id);
+}
+
 bool raft_is_voter(const struct raft *r)
 {
     const struct raft_member *m = raft_config_find(raft_config_in_force(r), r->opt.id);

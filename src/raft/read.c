@@ -75,7 +75,7 @@ static bool round_is_confirmed(const struct raft *r)
 {
     uint64_t answered[LIMIT_MEMBERS];
     for (unsigned i = 0; i < r->n_peers; i++)
-        answered[i] = uuid_equal(r->peers[i].id, r->opt.id) ? UINT64_MAX : r->peers[i].answered;
+        answered[i] = raft_is_self(r, i) ? UINT64_MAX : r->peers[i].answered;
     return raft_quorum_index(raft_config_in_force(r), answered) >= r->round_seq;
 }
 
@@ -106,7 +106,7 @@ static void start_round(struct raft *r)
     r->round_index = r->commit;
     r->round_seq = r->seq + 1;
     for (unsigned i = 0; i < r->n_peers; i++)
-        if (!uuid_equal(r->peers[i].id, r->opt.id) && raft_read_round_needs(r, i))
+        if (!raft_is_self(r, i) && raft_read_round_needs(r, i))
             raft_send_heartbeat(r, i);
 }
 

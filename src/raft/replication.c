@@ -8,11 +8,6 @@
 /* An append that is not answered for so many heartbeat intervals is lost. */
 enum { LOST_AFTER_HEARTBEATS = 4 };
 
-static bool is_self(const struct raft *r, unsigned i)
-{
-    return uuid_equal(r->peers[i].id, r->opt.id);
-}
-
 void raft_align_peers(struct raft *r)
 {
     const struct raft_config *config = raft_config_in_force(r);
@@ -124,7 +119,7 @@ void raft_replicate(struct raft *r)
     if (r->role != RAFT_LEADER)
         return;
     for (unsigned i = 0; i < r->n_peers; i++)
-        if (!is_self(r, i))
+        if (!raft_is_self(r, i))
             replicate_to(r, &r->peers[i]);
 }
 
@@ -164,7 +159,7 @@ void raft_loaded(struct raft *r, struct uuid peer, struct raft_entry *entries[],
 void raft_unreachable(struct raft *r, struct uuid peer)
 {
     int i = r->role == RAFT_LEADER ? raft_member_index(r, peer) : -1;
-    if (i < 0)
+    if (i < 0 || raft_is_self(r, (unsigned)i))
         return;
     raft_progress_probe(&r->peers[i], r->peers[i].match + 1);
     r->peers[i].paused_upto_tick = r->tick + r->opt.heartbeat_ticks;
@@ -215,7 +210,7 @@ static bool commit_by_quorum(struct raft *r)
 {
     uint64_t indexes[LIMIT_MEMBERS];
     for (unsigned i = 0; i < r->n_peers; i++)
-        indexes[i] = is_self(r, i) ? raft_log_durable(r->log) : r->peers[i].match;
+        indexes[i] = raft_is_self(r, i) ? raft_log_durable(r->log) : r->peers[i].match;
     uint64_t index = raft_quorum_index(raft_config_in_force(r), indexes);
     uint64_t term;
     if (index <= r->commit || raft_log_term(r->log, index, &term) < 0 || term != r->term)
@@ -251,7 +246,7 @@ void raft_replication_tick(struct raft *r)
     if (due)
         r->heartbeat_elapsed = 0;
     for (unsigned i = 0; i < r->n_peers; i++) {
-        if (is_self(r, i))
+        if (raft_is_self(r, i))
             continue;
         struct raft_progress *p = &r->peers[i];
         detect_loss(r, p);
