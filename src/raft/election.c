@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "raft/core.h"
 
 void raft_reset_election_timer(struct raft *r)
@@ -58,11 +59,13 @@ static void become_leader(struct raft *r)
     r->uncommitted_bytes = 0;
     for (uint64_t i = r->commit + 1; i <= raft_log_last(r->log).index; i++)
         r->uncommitted_bytes += raft_log_entry_bytes(raft_log_entry(r->log, i));
-    raft_align_peers(r);
     struct raft_pos pos = {r->term, raft_log_last(r->log).index + 1};
-    struct raft_entry *noop = raft_entry_new(RAFT_ENTRY_NOOP, pos, 0);
+    struct raft_entry *noop = raft_entry_new(RAFT_ENTRY_NOOP, pos, RAFT_NOOP_BYTES);
+    bytes_put_be(noop->data, r->opt.id.hi, 8);
+    bytes_put_be(noop->data + 8, r->opt.id.lo, 8);
     raft_append_entry(r, noop);
     raft_entry_unref(&noop);
+    raft_align_peers(r);
     raft_advance_commit(r);
 }
 

@@ -338,7 +338,8 @@ struct raft_status raft_status(const struct raft *r)
 
 const struct raft_config *raft_config(const struct raft *r, struct raft_pos *ret_pos)
 {
-    return raft_history_latest(r->history, ret_pos);
+    struct raft_pos pos;
+    return raft_history_latest(r->history, ret_pos ? ret_pos : &pos);
 }
 
 bool raft_config_is_committed(const struct raft *r)

@@ -173,7 +173,8 @@ struct raft_status {
 };
 struct raft_status raft_status(const struct raft *r);
 
-/* The configuration in force and the index of its entry. Borrowed until the next input. */
+/* The configuration in force and, unless NULL, the place of its entry. Borrowed until the next
+ * input. */
 const struct raft_config *raft_config(const struct raft *r, struct raft_pos *ret_pos);
 /* That configuration is committed. */
 bool raft_config_is_committed(const struct raft *r);

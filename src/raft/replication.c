@@ -12,7 +12,7 @@ void raft_align_peers(struct raft *r)
 {
     const struct raft_config *config = raft_config_in_force(r);
     struct raft_progress aligned[LIMIT_MEMBERS];
-    uint64_t next = raft_log_last(r->log).index + 1;
+    uint64_t next = raft_log_last(r->log).index; /* something to send, so that we learn their end */
     for (unsigned i = 0; i < config->n_members; i++) {
         struct uuid id = config->members[i].id;
         unsigned k = 0;

@@ -30,8 +30,10 @@ static inline bool raft_pos_at_least(struct raft_pos a, struct raft_pos b)
     return a.term != b.term ? a.term > b.term : a.index >= b.index;
 }
 
+#define RAFT_NOOP_BYTES 16
+
 enum raft_entry_type {
-    RAFT_ENTRY_NOOP = 0,    /* first entry of a leader's term; no data */
+    RAFT_ENTRY_NOOP = 0,    /* first entry of a leader's term; data: its id, 16 bytes */
     RAFT_ENTRY_COMMAND = 1, /* data is the state machine's; the core never looks */
     RAFT_ENTRY_CONFIG = 2,  /* data is an encoded struct raft_config */
 };

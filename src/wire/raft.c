@@ -46,7 +46,7 @@ static bool is_entry_sane(uint8_t type, uint64_t term, size_t len, uint64_t term
     if (term == 0 || term < term_min || term > term_max)
         return false;
     if (type == RAFT_ENTRY_NOOP)
-        return len == 0;
+        return len == RAFT_NOOP_BYTES;
     return type == RAFT_ENTRY_COMMAND || type == RAFT_ENTRY_CONFIG;
 }
 

@@ -125,7 +125,7 @@ static void test_append_of_most_entries_comes_back(void **state)
     m.raft.append.entries = mem_array(LIMIT_APPEND_ENTRIES, sizeof(struct raft_entry *));
     for (uint64_t i = 0; i < LIMIT_APPEND_ENTRIES; i++)
         m.raft.append.entries[m.raft.append.n_entries++] =
-            raft_entry_new(RAFT_ENTRY_NOOP, (struct raft_pos){1, i + 1}, 0);
+            raft_entry_new(RAFT_ENTRY_NOOP, (struct raft_pos){1, i + 1}, RAFT_NOOP_BYTES);
     wire_encode(&m, &b);
     assert_int_equal(wire_decode(b.data, b.len, &back), 0);
     assert_messages_equal(&m, &back);
@@ -179,8 +179,9 @@ static void test_bytes_are_those_of_the_manual(void **state)
         "\x21\x22\x23\x24\x25\x26\x27\x29\x31\x32\x33\x34\x35\x36\x37\x38"
         "\x41\x42\x43\x44\x45\x46\x47\x48\x00\x00\x00\x00\x00\x00\x00\x07"
         "\x00\x00\x03\x00\x00\x00\x00\x09\x05\xac\x02\xab\x02\x03\x00\x05"
-        "\x00\x01\x06\x05\x2e\x2f\x30\x31\x32\x02\x06\x01\x2f\xec\xa4\x3e"
-        "\x40";
+        "\x10\x2d\x2e\x2f\x30\x31\x32\x33\x34\x35\x36\x37\x38\x39\x3a\x3b"
+        "\x3c\x01\x06\x05\x2e\x2f\x30\x31\x32\x02\x06\x01\x2f\x88\xe7\x11"
+        "\x9a";
     struct wire_message m;
     struct buf b = BUF_INIT;
     wire_sample_make(WIRE_APPEND, WIRE_SAMPLE_PLAIN, &m);

@@ -75,7 +75,7 @@ static void test_append_that_no_leader_sends_is_refused(void **state)
         bool taken;
     } cases[] = {
         {{3, 9}, RAFT_ENTRY_COMMAND, 3, 10, true},
-        {{3, 9}, RAFT_ENTRY_NOOP, 5, 0, true},
+        {{3, 9}, RAFT_ENTRY_NOOP, 5, RAFT_NOOP_BYTES, true},
         {{0, 0}, RAFT_ENTRY_CONFIG, 1, 10, true},
         {{5, UINT64_MAX - 1}, RAFT_ENTRY_COMMAND, 5, 10, true},
         {{3, 9}, RAFT_ENTRY_COMMAND, 2, 10, false},          /* the term falls */
@@ -86,7 +86,7 @@ static void test_append_that_no_leader_sends_is_refused(void **state)
         {{3, 0}, RAFT_ENTRY_COMMAND, 3, 10, false},          /* the other half */
         {{5, UINT64_MAX}, RAFT_ENTRY_COMMAND, 5, 10, false}, /* no index left */
         {{3, 9}, 3, 3, 10, false},                           /* no such entry */
-        {{3, 9}, RAFT_ENTRY_NOOP, 3, 1, false},              /* noop with data */
+        {{3, 9}, RAFT_ENTRY_NOOP, 3, 1, false},              /* noop without an id */
     };
     struct buf b = BUF_INIT;
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {

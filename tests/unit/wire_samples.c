@@ -69,7 +69,8 @@ static void make_append(enum wire_sample s, struct wire_message *m)
     m->raft.append.n_entries = 3;
     m->raft.append.entries = mem_array(3, sizeof(struct raft_entry *));
     struct raft_entry **entries = m->raft.append.entries;
-    entries[0] = make_entry(RAFT_ENTRY_NOOP, (struct raft_pos){prev.term, prev.index + 1}, 0);
+    entries[0] =
+        make_entry(RAFT_ENTRY_NOOP, (struct raft_pos){prev.term, prev.index + 1}, RAFT_NOOP_BYTES);
     entries[1] = make_entry(RAFT_ENTRY_COMMAND, (struct raft_pos){prev.term + 1, prev.index + 2},
                             s == WIRE_SAMPLE_PLAIN ? 5 : 200);
     entries[2] = make_entry(RAFT_ENTRY_CONFIG, (struct raft_pos){prev.term + 1, prev.index + 3}, 1);
