@@ -141,6 +141,16 @@ static int read_origin(struct bytes_reader *r, struct kv_origin *origin)
     return 0;
 }
 
+int kv_origin_decode(const void *p, size_t len, struct kv_origin *ret_origin)
+{
+    struct bytes_reader r = bytes_reader(p, len);
+    struct kv_origin origin;
+    int err = read_origin(&r, &origin);
+    if (!err)
+        *ret_origin = origin;
+    return err;
+}
+
 int kv_command_open(const void *p, size_t len, struct kv_command_reader *ret_reader)
 {
     if (len > KV_COMMAND_BYTES_MAX)

@@ -69,6 +69,9 @@ struct kv_command {
     size_t n_ops;
 };
 
+/* Only the origin of a command. INVALID or VERSION. */
+MUST_CHECK int kv_origin_decode(const void *p, size_t len, struct kv_origin *ret_origin);
+
 /* Untrusted bytes. INVALID, VERSION or TOO_LARGE; *ret_command is untouched then. */
 MUST_CHECK int kv_command_decode(const void *p, size_t len, struct kv_command *ret_command);
 void kv_command_free(struct kv_command *command);
