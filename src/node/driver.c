@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT
+ * Life and time of the driver, and the carrying out of the core's effects.
+ */
+#include "node/driver.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define UNCOMMITTED_BYTES_MAX (128 * MIB)
+#define CACHE_BYTES           (8 * MIB)
+
+static unsigned ticks(uint32_t ms)
+{
+    return ms < DRIVER_TICK_MS ? 1 : ms / DRIVER_TICK_MS;
+}
+
+/* ---- life ---- */
+
+static struct raft *core_new(const struct node_options *o, const struct storage_identity *identity)
+{
+    struct raft_options options = {
+        .id = identity->node,
+        .heartbeat_ticks = ticks(o->heartbeat_ms),
+        .election_ticks_min = ticks(o->election_min_ms),
+        .election_ticks_max = ticks(o->election_max_ms),
+        .append_entries_max = o->append_entries_max,
+        .append_bytes_max = o->append_bytes_max,
+        .window = o->window,
+        .cache_bytes = CACHE_BYTES,
+        .uncommitted_bytes_max = UNCOMMITTED_BYTES_MAX,
+        .seq_first = identity->boot << 40,
+        .seed = o->seed,
+    };
+    return raft_new(&options);
+}
+
+struct driver *driver_new(const struct node_options *o, const struct storage_identity *identity)
+{
+    struct driver *d = mem_zalloc(sizeof *d);
+    d->o = *o;
+    d->identity = *identity;
+    d->rng.state = o->seed;
+    d->state = state_new();
+    d->raft = core_new(o, identity);
+    list_init(&d->inbound);
+    list_init(&d->admin_ops);
+    list_init(&d->inits);
+    list_init(&d->promises);
+    exchanges_init(&d->exchanges);
+    writes_init(d);
+    reads_init(d);
+    return d;
+}
+
+void driver_free(struct driver **d)
+{
+    if (!*d)
+        return;
+    raft_free(&(*d)->raft);
+    state_free(&(*d)->state);
+    exchanges_free(&(*d)->exchanges);
+    writes_free(*d);
+    form_free(*d);
+    MEM_FREE(*d);
+}
+
+void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs)
+{
+    d->restored_commit = hs.commit;
+    raft_restore_hard_state(d->raft, hs);
+}
+
+int driver_restore_entry(struct driver *d, struct raft_entry *e)
+{
+    int err = raft_restore_entry(d->raft, e);
+    if (err == 0 && e->pos.index <= d->restored_commit)
+        err = state_apply(d->state, &e, 1, NULL, NULL);
+    return err;
+}
+
+void driver_start(struct driver *d, struct storage *storage, struct transport *transport,
+                  uint64_t now_ms)
+{
+    d->storage = storage;
+    d->transport = transport;
+    d->now_ms = d->started_ms = now_ms;
+    d->next_tick_ms = now_ms + DRIVER_TICK_MS;
+    raft_start(d->raft, state_applied(d->state).index);
+}
+
+void driver_stop(struct driver *d)
+{
+    d->stopping = true;
+    raft_step_down(d->raft);
+}
+
+bool driver_is_idle(const struct driver *d)
+{
+    return d->writes.floor > d->writes.seq_last && list_is_empty(&d->reads.waiting) &&
+           list_is_empty(&d->reads.asked) && list_is_empty(&d->reads.confirmed) &&
+           list_is_empty(&d->admin_ops) && list_is_empty(&d->inits);
+}
+
+void driver_abandon(struct driver *d)
+{
+    d->stopping = true;
+    writes_expire(d, true);
+    reads_expire(d, true);
+    admin_expire(d, true);
+    form_abandon(d);
+    peer_expire(d);
+}
+
+void driver_save_identity(struct driver *d)
+{
+    struct storage_write *w = storage_write_new(0);
+    w->has_identity = true;
+    w->identity = d->identity;
+    d->storage->write(d->storage, w);
+}
+
+/* ---- time ---- */
+
+static void expire(struct driver *d)
+{
+    writes_expire(d, false);
+    reads_expire(d, false);
+    admin_expire(d, false);
+    peer_expire(d);
+}
+
+static void sample_lag(struct driver *d)
+{
+    if (d->now_ms < d->lag_next_ms)
+        return;
+    d->lag[d->lag_next] =
+        (struct lag_sample){.at_ms = d->now_ms, .last_index = raft_status(d->raft).last.index};
+    d->lag_next = (d->lag_next + 1) % DRIVER_LAG_SAMPLES;
+    d->lag_next_ms = d->now_ms + d->o.lag_threshold_ms / (DRIVER_LAG_SAMPLES / 2) + 1;
+}
+
+/* After a pause of the process (SIGSTOP, a suspended machine) the clock has moved on: ticks are
+ * made up for before any message is looked at, as far as the core can tell them apart (PITFALLS
+ * 58). */
+void driver_advance(struct driver *d, uint64_t now_ms)
+{
+    unsigned n = 0, n_max = 2 * ticks(d->o.election_max_ms);
+    d->now_ms = now_ms;
+    if (now_ms < d->next_tick_ms)
+        return;
+    for (; d->next_tick_ms <= now_ms && n < n_max; n++) {
+        raft_tick(d->raft);
+        d->next_tick_ms += DRIVER_TICK_MS;
+    }
+    if (d->next_tick_ms <= now_ms)
+        d->next_tick_ms = now_ms + DRIVER_TICK_MS;
+    sample_lag(d);
+    expire(d);
+}
+
+bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance)
+{
+    struct raft_peer_status peer;
+    struct raft_status s = raft_status(d->raft);
+    uint64_t wanted = s.last.index;
+    if (uuid_equal(id, d->identity.node))
+        return true;
+    if (raft_peer(d->raft, id, &peer) < 0)
+        peer.match = 0;
+    for (unsigned i = 0; i < DRIVER_LAG_SAMPLES; i++)
+        if (d->lag[i].at_ms != 0 && d->lag[i].at_ms + d->o.lag_threshold_ms >= d->now_ms &&
+            d->lag[i].last_index < wanted)
+            wanted = d->lag[i].last_index;
+    *ret_distance = s.last.index > peer.match ? s.last.index - peer.match : 0;
+    return peer.match > 0 && peer.match >= wanted;
+}
+
+/* ---- inputs ---- */
+
+static void status_request(struct driver *d, struct node_request *r)
+{
+    r->ret.status = mem_zalloc(sizeof *r->ret.status);
+    driver_status(d, r->ret.status);
+    driver_done(r, 0);
+}
+
+void driver_request(struct driver *d, struct node_request *r)
+{
+    if (d->stopping && r->type != NODE_STATUS && r->type != NODE_PEER) {
+        driver_done(r, ERR_SHUTDOWN);
+        return;
+    }
+    switch (r->type) {
+    case NODE_WRITE:
+        writes_add(d, r);
+        break;
+    case NODE_READ:
+        reads_add(d, r);
+        break;
+    case NODE_INIT:
+        form_init_request(d, r);
+        break;
+    case NODE_ADD_LEARNER:
+    case NODE_CHANGE_MEMBERSHIP:
+        admin_add(d, r);
+        break;
+    case NODE_STATUS:
+        status_request(d, r);
+        break;
+    case NODE_PEER:
+        peer_request(d, r);
+        break;
+    }
+}
+
+void driver_written(struct driver *d, struct storage_write *w)
+{
+    if (w->seq != 0)
+        raft_persisted(d->raft, w->seq);
+    if (w->has_identity)
+        form_written(d, &w->identity);
+    storage_write_free(&w);
+}
+
+void driver_loaded(struct driver *d, struct storage_load *l)
+{
+    raft_loaded(d->raft, l->peer, l->entries, l->n_entries);
+    storage_load_free(&l);
+}
+
+/* ---- effects ---- */
+
+static void persist(struct driver *d, const struct raft_persist *p)
+{
+    if (p->seq == 0)
+        return;
+    struct storage_write *w = storage_write_new(p->n_entries);
+    w->seq = p->seq;
+    w->hard_state = p->hard_state;
+    w->truncate_from = p->truncate_from;
+    for (unsigned i = 0; i < p->n_entries; i++)
+        w->entries[i] = raft_entry_ref(p->entries[i]);
+    d->storage->write(d->storage, w);
+}
+
+static void load(struct driver *d, const struct raft_load *wanted)
+{
+    struct storage_load *l = mem_zalloc(sizeof *l);
+    l->peer = wanted->peer;
+    l->first = wanted->first;
+    l->n_max = wanted->n_max;
+    l->bytes_max = wanted->bytes_max;
+    d->storage->load(d->storage, l);
+}
+
+static void applied(void *ctx, const struct raft_entry *e, const struct kv_result *result)
+{
+    struct driver *d = ctx;
+    if (e->type != RAFT_ENTRY_COMMAND)
+        return;
+    d->counters.committed++;
+    writes_applied(d, e, result);
+}
+
+static void apply(struct driver *d, struct raft_entry *const entries[], unsigned n)
+{
+    if (n == 0)
+        return;
+    int err = state_apply(d->state, entries, n, applied, d);
+    ASSERT(err == 0); /* the core has decoded every configuration before */
+    reads_applied(d);
+}
+
+static const char *role_text(enum raft_role role)
+{
+    static const char *const texts[] = {"follower", "pre-candidate", "candidate", "leader"};
+    return texts[role];
+}
+
+static void role_changed(struct driver *d)
+{
+    struct raft_status s = raft_status(d->raft);
+    char leader[UUID_TEXT_LEN + 1];
+    bool same = s.term == d->term_seen && uuid_equal(s.leader, d->leader_seen);
+    if (s.role != d->role_seen || !same)
+        LOG_DEBUG("term %llu: %s, leader %s", (unsigned long long)s.term, role_text(s.role),
+                  uuid_is_zero(s.leader) ? "not known" : uuid_format(s.leader, leader));
+    d->role_seen = s.role;
+    if (same)
+        return;
+    if (!uuid_is_zero(s.leader)) {
+        d->counters.leader_changes++;
+        LOG_INFO("term %llu: %s leads", (unsigned long long)s.term,
+                 s.role == RAFT_LEADER ? "this node" : uuid_format(s.leader, leader));
+    }
+    d->term_seen = s.term;
+    d->leader_seen = s.leader;
+    state_note_leader(d->state, s.term, s.leader);
+    state_set_leader_hint(d->state, s.leader);
+    memset(d->lag, 0, sizeof d->lag);
+    writes_role_changed(d);
+}
+
+static bool is_nothing(const struct raft_effects *fx)
+{
+    return fx->persist.seq == 0 && !fx->n_messages && !fx->n_apply && !fx->n_reads &&
+           !fx->n_loads && !fx->role_changed && !fx->config_changed;
+}
+
+/* Nothing here calls back into the core: what follows from an effect is done in the next turn. */
+static bool carry_out(struct driver *d)
+{
+    const struct raft_effects *fx = raft_effects(d->raft);
+    if (is_nothing(fx))
+        return false;
+    persist(d, &fx->persist);
+    for (unsigned i = 0; i < fx->n_messages; i++)
+        peer_send(d, &fx->messages[i]);
+    apply(d, fx->apply, fx->n_apply);
+    for (unsigned i = 0; i < fx->n_reads; i++)
+        reads_result(d, &fx->reads[i]);
+    if (fx->n_reads)
+        reads_applied(d);
+    for (unsigned i = 0; i < fx->n_loads; i++)
+        load(d, &fx->loads[i]);
+    if (fx->role_changed)
+        role_changed(d);
+    return true;
+}
+
+void driver_pump(struct driver *d)
+{
+    do {
+        form_pump(d);
+        writes_pump(d);
+        reads_pump(d);
+        admin_pump(d);
+    } while (carry_out(d));
+}
+
+/* ---- questions ---- */
+
+const struct raft_member *driver_member(const struct driver *d, struct uuid id)
+{
+    return uuid_is_zero(id) ? NULL : raft_config_find(raft_config(d->raft, NULL), id);
+}
+
+struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos)
+{
+    return (struct node_log_id){pos.index, pos.term, state_leader_of(d->state, pos.term)};
+}
+
+static int state_number(const struct driver *d, const struct raft_status *s)
+{
+    const struct raft_member *self = driver_member(d, d->identity.node);
+    switch (s->role) {
+    case RAFT_LEADER:
+        return NODE_STATE_LEADER;
+    case RAFT_CANDIDATE:
+    case RAFT_PRE_CANDIDATE:
+        return NODE_STATE_CANDIDATE;
+    case RAFT_FOLLOWER:
+        break;
+    }
+    return self && raft_member_votes(self) ? NODE_STATE_FOLLOWER : NODE_STATE_LEARNER;
+}
+
+static struct node_log_id matched(const struct driver *d, const struct raft_status *s,
+                                  struct uuid id)
+{
+    struct raft_peer_status peer = {.match = s->durable};
+    struct raft_pos pos = {0, 0};
+    if (s->role != RAFT_LEADER)
+        return (struct node_log_id){0};
+    if (!uuid_equal(id, d->identity.node) && raft_peer(d->raft, id, &peer) < 0)
+        return (struct node_log_id){0};
+    pos.index = peer.match;
+    if (raft_term_at(d->raft, pos.index, &pos.term) < 0)
+        return (struct node_log_id){0};
+    return driver_log_id(d, pos);
+}
+
+static void members_status(const struct driver *d, const struct raft_status *s,
+                           struct node_status *ret)
+{
+    struct raft_pos pos;
+    const struct raft_config *c = raft_config(d->raft, &pos);
+    ret->config_id = driver_log_id(d, pos);
+    ret->joint = raft_config_is_joint(c);
+    ret->n_members = c->n_members;
+    for (unsigned i = 0; i < c->n_members; i++) {
+        const struct raft_member *m = &c->members[i];
+        struct node_member_status *out = &ret->members[i];
+        out->id = m->id;
+        memcpy(out->addr, m->addr, sizeof out->addr);
+        out->voter = (m->roles & RAFT_VOTER) != 0;
+        out->voter_old = (m->roles & RAFT_VOTER_OLD) != 0;
+        out->learner = !raft_member_votes(m);
+        out->matched = matched(d, s, m->id);
+    }
+}
+
+void driver_status(const struct driver *d, struct node_status *ret)
+{
+    struct raft_status s = raft_status(d->raft);
+    struct kv_stats kv = state_stats(d->state);
+    ret->id = d->identity.node;
+    ret->cluster = d->identity.cluster;
+    ret->state = state_number(d, &s);
+    ret->term = s.term;
+    ret->last_log_index = s.last.index;
+    ret->commit_index = s.commit;
+    ret->applied = driver_log_id(d, state_applied(d->state));
+    ret->leader = s.leader;
+    members_status(d, &s, ret);
+    ret->leader_changes = d->counters.leader_changes;
+    ret->proposals_committed = d->counters.committed;
+    ret->proposals_failed = d->counters.failed;
+    ret->proposals_pending = s.last.index - s.commit;
+    ret->n_keys = kv.n_keys;
+    ret->kv_bytes = kv.bytes;
+    ret->peer_send_failures = d->counters.send_failures;
+}

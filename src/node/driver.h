@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+ * The driver: one thread's worth of event handling where the core, the state
+ * machine, the storage, the transport and the clients meet. It has no thread,
+ * lock or clock of its own: node.c runs it in the daemon, the simulator runs it
+ * in a test. Every input is a function here; driver_pump() afterwards carries
+ * out what follows from it:
+ *
+ *      request of a client or peer --+                +--> storage->write, load
+ *      storage: written, loaded -----+--> raft --> effects --> transport->send
+ *      transport: answered ----------+                +--> state machine --> request->done
+ *      time: driver_advance ---------+
+ *
+ *      driver.c    life, time, effects        state.c     state machine behind a lock
+ *      peer.c      messages in and out        propose.c   writes of clients, forwarding
+ *      exchange.c  questions put to others    reads.c     linearizable reads
+ *      admin.c     membership commands        form.c      how a cluster comes to be
+ */
+#ifndef NODE_DRIVER_H
+#define NODE_DRIVER_H
+
+#include "base/rng.h"
+#include "node/exchange.h"
+#include "node/node.h"
+#include "node/request.h"
+#include "node/state.h"
+#include "node/storage.h"
+#include "node/transport.h"
+#include "raft/raft.h"
+#include "wire/wire.h"
+
+#define DRIVER_TICK_MS      10
+#define DRIVER_LAG_SAMPLES  32 /* of the leader's last index, to tell who has caught up */
+#define DRIVER_FORWARDS_MAX 4  /* batches of writes on their way to the leader at once */
+#define DRIVER_FIRST_WRITE_MS                                                                      \
+    1000 /* a new node waits so long for others before a write makes                               \
+            it a cluster of its own */
+
+/* ---- writes of this node's clients (propose.c) ---- */
+
+struct write {
+    struct list link; /* in waiting, while not under way */
+    struct node_request *request;
+    uint64_t seq;
+    bool under_way; /* proposed here or sent to the leader, no answer yet */
+    bool attempted; /* may be in some log */
+    uint64_t term;  /* in which it was last sent on its way */
+};
+
+/* Commands proposed here for others, in log order; answered when applied. */
+struct proposed {
+    struct list link;
+    struct raft_pos pos;
+    struct forwarded *batch;
+    unsigned slot;
+};
+
+struct writes {
+    struct list waiting;   /* struct write, by seq */
+    struct list proposed;  /* struct proposed */
+    struct list forwarded; /* struct forwarded: batches of other nodes, not answered yet */
+    struct write **by_seq; /* ring, cap a power of two */
+    uint64_t cap;
+    uint64_t seq_last, floor;
+    unsigned forwards_in_flight;
+};
+
+/* ---- linearizable reads (reads.c) ---- */
+
+struct reads {
+    struct list waiting;   /* struct node_request: no batch yet */
+    struct list asked;     /* struct read_batch: asked for an index */
+    struct list confirmed; /* struct read_batch: waits for apply */
+    uint64_t ctx_last;
+};
+
+/* ---- the whole ---- */
+
+struct lag_sample {
+    uint64_t at_ms, last_index;
+};
+
+struct driver {
+    struct node_options o;
+    struct storage *storage;
+    struct transport *transport;
+    struct state *state; /* shared with readers in other threads */
+    struct storage_identity identity;
+    struct raft *raft;
+    struct rng rng;
+    uint64_t now_ms, started_ms, next_tick_ms;
+    uint64_t restored_commit;
+    bool stopping;
+
+    struct exchanges exchanges; /* our questions under way */
+    struct list inbound;        /* struct inbound: questions of peers not answered yet */
+    struct writes writes;
+    struct reads reads;
+    struct list admin_ops; /* struct admin_op */
+    struct list inits;     /* struct node_request: NODE_INIT waiting for the first leader */
+    struct list promises;  /* struct promise: FORM waiting for the disk */
+    struct {
+        uint64_t next_ms; /* of the next attempt */
+        unsigned n_waiting;
+        bool asking;
+        struct form_peer *peers; /* one for each configured */
+    } form;
+
+    struct lag_sample lag[DRIVER_LAG_SAMPLES];
+    unsigned lag_next;
+    uint64_t lag_next_ms;
+
+    uint64_t term_seen;
+    struct uuid leader_seen;
+    enum raft_role role_seen;
+    struct {
+        uint64_t leader_changes, committed, failed, send_failures;
+    } counters;
+};
+
+struct driver *driver_new(const struct node_options *o, const struct storage_identity *identity);
+void driver_free(struct driver **d);
+
+/* The durable log, in order, before driver_start(). CORRUPT, INVALID, VERSION. */
+void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs);
+MUST_CHECK int driver_restore_entry(struct driver *d, struct raft_entry *e);
+/* Borrows storage and transport for good. */
+void driver_start(struct driver *d, struct storage *storage, struct transport *transport,
+                  uint64_t now_ms);
+
+/* Inputs; each takes what it is given. */
+void driver_advance(struct driver *d, uint64_t now_ms);
+void driver_request(struct driver *d, struct node_request *r);
+void driver_written(struct driver *d, struct storage_write *w);
+void driver_loaded(struct driver *d, struct storage_load *l);
+void driver_answered(struct driver *d, struct transport_request *t);
+/* Carries out everything that follows from the inputs since the last call. */
+void driver_pump(struct driver *d);
+/* Gives up leadership; from now on nothing new is taken. */
+void driver_stop(struct driver *d);
+/* Completes whatever still waits (SHUTDOWN, UNKNOWN). */
+void driver_abandon(struct driver *d);
+/* Requests of clients that are not answered yet. */
+bool driver_is_idle(const struct driver *d);
+
+/* ---- between the files of the driver ---- */
+
+/* The X_answered functions get the exchange (not owned) and either err 0 and the answer, or what
+ * went wrong: UNREACHABLE (for certain not delivered), a code with m of type WIRE_REFUSED, or
+ * another code with m NULL (perhaps delivered). */
+
+static inline bool driver_is_leader(const struct driver *d)
+{
+    return raft_status(d->raft).role == RAFT_LEADER;
+}
+
+/* Belongs to a cluster, or is about to (its configuration is not known yet). */
+static inline bool driver_is_member(const struct driver *d)
+{
+    return !uuid_is_zero(d->identity.cluster);
+}
+
+/* Completes a request. */
+static inline void driver_done(struct node_request *r, int err)
+{
+    r->err = err;
+    r->done(r);
+}
+
+struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos);
+/* Writes the identity; in order with the log. */
+void driver_save_identity(struct driver *d);
+/* The member with this id in the configuration in force, or NULL. */
+const struct raft_member *driver_member(const struct driver *d, struct uuid id);
+void driver_status(const struct driver *d, struct node_status *ret_status);
+/* The peer has acknowledged what the leader had replication-lag-threshold ago. *ret_distance:
+ * entries missing to the log's end. */
+bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance);
+
+/* peer.c */
+void peer_request(struct driver *d, struct node_request *r);
+void peer_send(struct driver *d, const struct raft_message *m);
+/* Answers a request of a peer with an encoded message. Takes r. */
+void peer_answer(struct driver *d, struct node_request *r, const struct wire_header *question,
+                 struct wire_message *answer);
+void peer_expire(struct driver *d);
+struct wire_header peer_header(const struct driver *d, enum wire_type type, struct uuid to,
+                               uint64_t to_incarnation);
+
+/* propose.c */
+void writes_init(struct driver *d);
+void writes_free(struct driver *d);
+void writes_add(struct driver *d, struct node_request *r);
+/* A FORWARD of another node; takes r. */
+void writes_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m);
+void writes_forward_answered(struct driver *d, struct exchange *x, int err,
+                             const struct wire_message *m);
+void writes_pump(struct driver *d);
+void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result);
+void writes_role_changed(struct driver *d);
+void writes_expire(struct driver *d, bool all);
+
+/* reads.c */
+void reads_init(struct driver *d);
+void reads_add(struct driver *d, struct node_request *r);
+void reads_pump(struct driver *d);
+void reads_result(struct driver *d, const struct raft_read_result *result);
+void reads_applied(struct driver *d);
+void reads_expire(struct driver *d, bool all);
+
+/* admin.c */
+void admin_add(struct driver *d, struct node_request *r);
+/* An ADMIN of another node; takes r. */
+void admin_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m);
+void admin_answered(struct driver *d, struct exchange *x, int err, const struct wire_message *m);
+void admin_pump(struct driver *d);
+void admin_expire(struct driver *d, bool all);
+
+/* form.c */
+void form_init_request(struct driver *d, struct node_request *r);
+/* Whether a client's write may make this node a cluster of its own, and does so when it may.
+ * 0: it is one now; IN_PROGRESS: not yet, ask again; UNINITIALIZED. */
+MUST_CHECK int form_first_write(struct driver *d);
+/* A FORM of another node; takes r. */
+void form_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m);
+void form_answered(struct driver *d, struct exchange *x, int err, const struct wire_message *m);
+/* Our promise, if there is one, is durable now. */
+void form_written(struct driver *d, const struct storage_identity *written);
+void form_abandon(struct driver *d);
+void form_pump(struct driver *d);
+void form_free(struct driver *d);
+
+#endif

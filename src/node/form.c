@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT
+ * How a cluster comes to be: by /init, by the first write of a client, or by
+ * the nodes that were configured as peers of each other (OPERATIONS.md).
+ *
+ * Forming never makes two clusters: the first node in the list asks every
+ * other for a durable promise to join only the cluster it is about to make,
+ * and makes it when it has all of them. A node whose list differs, that holds
+ * data, or that has promised another refuses. If any peer has a cluster
+ * already, a node without one asks to join that.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/driver.h"
+
+#define FORM_INTERVAL_MS 500
+#define FORM_TIMEOUT_MS  1000
+#define FORM_LOG_MS      10000
+
+struct form_peer {
+    bool answered, promised;
+    struct uuid id;
+    uint64_t incarnation;
+};
+
+/* A peer that waits until our promise is durable. */
+struct promise {
+    struct list link;
+    struct node_request *request;
+    struct wire_header question;
+};
+
+/* ---- making a cluster ---- */
+
+static struct uuid random_uuid(struct driver *d)
+{
+    uint64_t hi = rng_next(&d->rng), lo = rng_next(&d->rng);
+    hi = (hi & ~(uint64_t)0xf000) | 0x4000; /* RFC 9562: version 4, variant 10 */
+    lo = (lo & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62;
+    return (struct uuid){hi, lo};
+}
+
+static struct raft_member self_member(const struct driver *d)
+{
+    struct raft_member m = {
+        .id = d->identity.node, .incarnation = d->identity.incarnation, .roles = RAFT_VOTER};
+    snprintf(m.addr, sizeof m.addr, "%s", d->o.addr);
+    return m;
+}
+
+static void make_cluster(struct driver *d, struct uuid cluster, const struct raft_config *config)
+{
+    char text[UUID_TEXT_LEN + 1];
+    d->identity.cluster = cluster;
+    driver_save_identity(d);
+    if (raft_bootstrap(d->raft, config) == 0)
+        LOG_INFO("made cluster %s with %u voter%s", uuid_format(cluster, text), config->n_members,
+                 config->n_members == 1 ? "" : "s");
+}
+
+static void make_cluster_of_one(struct driver *d)
+{
+    struct raft_config *config = mem_zalloc(sizeof *config);
+    config->n_members = 1;
+    config->members[0] = self_member(d);
+    make_cluster(d, random_uuid(d), config);
+    mem_free(config);
+}
+
+int form_first_write(struct driver *d)
+{
+    if (driver_is_member(d))
+        return 0;
+    if (d->o.n_peers > 0)
+        return ERR_IN_PROGRESS; /* a cluster is forming */
+    if (!d->o.auto_init || d->identity.contacted)
+        return ERR_UNINITIALIZED;
+    if (d->now_ms - d->started_ms < DRIVER_FIRST_WRITE_MS)
+        return ERR_IN_PROGRESS; /* someone may still know this address */
+    make_cluster_of_one(d);
+    return 0;
+}
+
+/* ---- /init ---- */
+
+static void refuse_init(const struct driver *d, struct node_request *r)
+{
+    struct raft_status s = raft_status(d->raft);
+    r->ret.admin.log_id = driver_log_id(d, s.last);
+    r->ret.admin.term = s.term;
+    r->ret.admin.vote = uuid_is_zero(s.leader) ? d->identity.node : s.leader;
+    r->ret.admin.vote_committed = !uuid_is_zero(s.leader);
+    driver_done(r, ERR_NOT_ALLOWED);
+}
+
+void form_init_request(struct driver *d, struct node_request *r)
+{
+    if (driver_is_member(d) || !uuid_is_zero(d->identity.promised)) {
+        refuse_init(d, r);
+        return;
+    }
+    if (d->o.n_peers == 0)
+        make_cluster_of_one(d);
+    d->form.next_ms = d->now_ms;
+    list_push_back(&d->inits, &r->link);
+}
+
+static bool is_up(const struct driver *d)
+{
+    return driver_is_member(d) && !uuid_is_zero(raft_status(d->raft).leader) &&
+           state_applied(d->state).index > 0;
+}
+
+static void answer_inits(struct driver *d)
+{
+    LIST_FOREACH_SAFE(it, following, &d->inits)
+    {
+        struct node_request *r = LIST_ENTRY(it, struct node_request, link);
+        bool up = is_up(d);
+        if (!up && r->deadline_ms > d->now_ms && !d->stopping)
+            continue;
+        list_remove(&r->link);
+        if (up)
+            driver_done(r, 0);
+        else
+            refuse_init(d, r);
+    }
+}
+
+/* ---- forming: the questions ---- */
+
+static unsigned own_place(const struct driver *d)
+{
+    unsigned i = 0;
+    while (i < d->o.n_peers && strcmp(d->o.peers[i], d->o.addr) != 0)
+        i++;
+    return i;
+}
+
+static bool all_peers(const struct driver *d, bool promised)
+{
+    unsigned own = own_place(d);
+    for (unsigned i = 0; i < d->o.n_peers; i++) {
+        const struct form_peer *p = &d->form.peers[i];
+        if (i != own && !(promised ? p->promised : p->answered))
+            return false;
+    }
+    return true;
+}
+
+static void ask(struct driver *d, unsigned place, enum wire_type type)
+{
+    struct wire_message m = {.header = peer_header(d, type, UUID_ZERO, 0)};
+    bool hello = type == WIRE_HELLO;
+    if (!hello) {
+        m.form.new_cluster = d->identity.promised;
+        m.form.n_peers = d->o.n_peers;
+        memcpy(m.form.peers, d->o.peers, sizeof m.form.peers);
+    }
+    struct exchange *x = exchange_ask(d, hello ? EXCHANGE_HELLO : EXCHANGE_FORM,
+                                      hello ? TRANSPORT_HELLO : TRANSPORT_FORM, TRANSPORT_CONTROL,
+                                      d->o.peers[place], FORM_TIMEOUT_MS, &m);
+    x->of_form = true;
+    x->owner = place;
+    d->form.n_waiting++;
+}
+
+static void ask_all(struct driver *d, enum wire_type type)
+{
+    unsigned own = own_place(d);
+    for (unsigned i = 0; i < d->o.n_peers; i++)
+        if (i != own)
+            ask(d, i, type);
+}
+
+static void ask_to_join(struct driver *d, const char *addr, struct uuid to)
+{
+    struct wire_message m = {.header = peer_header(d, WIRE_ADMIN, to, 0)};
+    m.admin.op = WIRE_ADMIN_JOIN;
+    m.admin.timeout_ms = 2 * FORM_TIMEOUT_MS;
+    m.admin.incarnation = d->identity.incarnation;
+    m.admin.ids[0] = d->identity.node;
+    m.admin.n_ids = 1;
+    snprintf(m.admin.addr, sizeof m.admin.addr, "%s", d->o.addr);
+    exchange_ask(d, EXCHANGE_ADMIN, TRANSPORT_ADMIN, TRANSPORT_CONTROL, addr, 3 * FORM_TIMEOUT_MS,
+                 &m);
+}
+
+/* ---- forming: the answers ---- */
+
+static void hello_came(struct driver *d, unsigned place, const struct wire_message *m)
+{
+    struct form_peer *p = &d->form.peers[place];
+    if (uuid_is_zero(m->header.cluster)) {
+        *p = (struct form_peer){
+            .answered = true, .id = m->header.from, .incarnation = m->header.from_incarnation};
+        return;
+    }
+    if (driver_is_member(d) && !uuid_equal(m->header.cluster, d->identity.cluster))
+        return;
+    if (m->hello_reply.leader_addr[0])
+        ask_to_join(d, m->hello_reply.leader_addr, m->hello_reply.leader);
+}
+
+static void form_came(struct driver *d, unsigned place, const struct wire_message *m)
+{
+    static struct log_limit limit;
+    struct form_peer *p = &d->form.peers[place];
+    p->promised = m->form_reply.err == 0 && uuid_equal(p->id, m->header.from) &&
+                  p->incarnation == m->header.from_incarnation;
+    if (!p->promised && log_allow(&limit, FORM_LOG_MS))
+        LOG_WARN("forming: %s does not promise to join: %s", d->o.peers[place],
+                 m->form_reply.err == ERR_NOT_ALLOWED
+                     ? "its list of peers differs; the same list in the same order belongs on "
+                       "every node"
+                     : err_text(m->form_reply.err));
+}
+
+void form_answered(struct driver *d, struct exchange *x, int err, const struct wire_message *m)
+{
+    static struct log_limit limit;
+    unsigned place = (unsigned)x->owner;
+    d->form.n_waiting--;
+    d->form.peers[place].answered = d->form.peers[place].promised = false;
+    if (err == 0 && x->kind == EXCHANGE_HELLO)
+        hello_came(d, place, m);
+    else if (err == 0)
+        form_came(d, place, m);
+    else if (log_allow(&limit, FORM_LOG_MS))
+        LOG_WARN("forming: no answer from %s: %s; is the address right, is the node up?",
+                 d->o.peers[place], err_text(err));
+    if (d->form.n_waiting == 0 && (all_peers(d, true) || (!d->form.asking && all_peers(d, false))))
+        d->form.next_ms = d->now_ms; /* the next step need not wait */
+}
+
+/* ---- forming: the steps ---- */
+
+static int compare_members(const void *a, const void *b)
+{
+    const struct raft_member *m = a, *n = b;
+    return uuid_compare(m->id, n->id);
+}
+
+static void make_cluster_of_peers(struct driver *d)
+{
+    struct raft_config *config = mem_zalloc(sizeof *config);
+    unsigned own = own_place(d);
+    config->n_members = d->o.n_peers;
+    for (unsigned i = 0; i < d->o.n_peers; i++) {
+        const struct form_peer *p = &d->form.peers[i];
+        struct raft_member *m = &config->members[i];
+        *m = self_member(d);
+        if (i == own)
+            continue;
+        m->id = p->id;
+        m->incarnation = p->incarnation;
+        memcpy(m->addr, d->o.peers[i], sizeof m->addr);
+    }
+    qsort(config->members, config->n_members, sizeof *config->members, compare_members);
+    make_cluster(d, d->identity.promised, config);
+    mem_free(config);
+}
+
+/* The first of the list: a round of HELLO, then a round of FORM, then the cluster. */
+static void lead_forming(struct driver *d)
+{
+    if (all_peers(d, true)) {
+        make_cluster_of_peers(d);
+    } else if (!d->form.asking && all_peers(d, false)) {
+        if (uuid_is_zero(d->identity.promised)) {
+            d->identity.promised = random_uuid(d);
+            driver_save_identity(d);
+        }
+        d->form.asking = true;
+        ask_all(d, WIRE_FORM);
+    } else {
+        d->form.asking = false;
+        ask_all(d, WIRE_HELLO);
+    }
+}
+
+static bool wants_to_join(const struct driver *d)
+{
+    const struct raft_member *self = driver_member(d, d->identity.node);
+    bool is_voter = self && raft_member_votes(self);
+    bool was_removed = driver_is_member(d) && !self && state_applied(d->state).index > 0;
+    return d->o.n_peers > 0 && own_place(d) < d->o.n_peers && !is_voter && !was_removed;
+}
+
+void form_pump(struct driver *d)
+{
+    answer_inits(d);
+    if (!wants_to_join(d) || d->form.n_waiting > 0 || d->now_ms < d->form.next_ms)
+        return;
+    if (!d->form.peers)
+        d->form.peers = mem_array(d->o.n_peers, sizeof *d->form.peers);
+    d->form.next_ms = d->now_ms + FORM_INTERVAL_MS;
+    if (own_place(d) == 0 && !driver_is_member(d))
+        lead_forming(d);
+    else
+        ask_all(d, WIRE_HELLO);
+}
+
+void form_free(struct driver *d)
+{
+    mem_free(d->form.peers);
+}
+
+/* ---- promising ---- */
+
+static bool same_list(const struct driver *d, const struct wire_message *m)
+{
+    if (m->form.n_peers != d->o.n_peers)
+        return false;
+    for (unsigned i = 0; i < d->o.n_peers; i++)
+        if (strcmp(m->form.peers[i], d->o.peers[i]) != 0)
+            return false;
+    return true;
+}
+
+static int judge_form(const struct driver *d, const struct wire_message *m)
+{
+    if (driver_is_member(d) || raft_status(d->raft).last.index > 0)
+        return ERR_EXISTS;
+    if (!same_list(d, m) || uuid_is_zero(m->form.new_cluster))
+        return ERR_NOT_ALLOWED;
+    if (!uuid_is_zero(d->identity.promised) &&
+        !uuid_equal(d->identity.promised, m->form.new_cluster))
+        return ERR_IN_PROGRESS;
+    return 0;
+}
+
+static void answer_form(struct driver *d, struct node_request *r, const struct wire_header *h,
+                        int err)
+{
+    struct wire_message m = {.header = {.type = WIRE_FORM_REPLY}, .form_reply = {.err = err}};
+    peer_answer(d, r, h, &m);
+}
+
+void form_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m)
+{
+    int err = judge_form(d, m);
+    if (err != 0) {
+        answer_form(d, r, &m->header, err);
+        return;
+    }
+    struct promise *p = mem_alloc(sizeof *p);
+    p->request = r;
+    p->question = m->header;
+    list_push_back(&d->promises, &p->link);
+    d->identity.promised = m->form.new_cluster;
+    driver_save_identity(d);
+}
+
+void form_written(struct driver *d, const struct storage_identity *written)
+{
+    LIST_FOREACH_SAFE(it, following, &d->promises)
+    {
+        struct promise *p = LIST_ENTRY(it, struct promise, link);
+        if (!uuid_equal(written->promised, d->identity.promised))
+            continue;
+        list_remove(&p->link);
+        answer_form(d, p->request, &p->question, 0);
+        mem_free(p);
+    }
+}
+
+void form_abandon(struct driver *d)
+{
+    LIST_FOREACH_SAFE(it, following, &d->promises)
+    {
+        struct promise *p = LIST_ENTRY(it, struct promise, link);
+        list_remove(&p->link);
+        answer_form(d, p->request, &p->question, ERR_SHUTDOWN);
+        mem_free(p);
+    }
+    answer_inits(d);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT
+ * The driver's thread: takes everything that came in since the last turn,
+ * hands it to the driver, lets it act, sleeps until there is more or the next
+ * tick is due.
+ */
+#include "node/node.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "node/driver.h"
+
+struct mailbox {
+    struct list requests, written, loaded, answered;
+};
+
+struct node {
+    struct driver *driver; /* the thread's, between start and stop */
+    struct node_options options;
+    struct storage_identity identity;
+    struct state *state;
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t more;  /* to the thread */
+    pthread_cond_t idle;  /* to node_drain() */
+    struct mailbox in;
+    bool asleep, draining, drained, stopping, stopped;
+
+    atomic_ullong last_turn_ms;
+};
+
+static void mailbox_init(struct mailbox *m)
+{
+    list_init(&m->requests);
+    list_init(&m->written);
+    list_init(&m->loaded);
+    list_init(&m->answered);
+}
+
+static bool mailbox_is_empty(const struct mailbox *m)
+{
+    return list_is_empty(&m->requests) && list_is_empty(&m->written) && list_is_empty(&m->loaded) &&
+           list_is_empty(&m->answered);
+}
+
+static void mailbox_move(struct mailbox *to, struct mailbox *from)
+{
+    list_splice(&to->requests, &from->requests);
+    list_splice(&to->written, &from->written);
+    list_splice(&to->loaded, &from->loaded);
+    list_splice(&to->answered, &from->answered);
+}
+
+/* ---- life ---- */
+
+struct node *node_new(const struct node_options *o, const struct storage_identity *identity)
+{
+    struct node *n = mem_zalloc(sizeof *n);
+    pthread_condattr_t attr;
+    n->options = *o;
+    n->identity = *identity;
+    n->driver = driver_new(o, identity);
+    n->state = n->driver->state;
+    mailbox_init(&n->in);
+    ASSERT(pthread_mutex_init(&n->lock, NULL) == 0);
+    ASSERT(pthread_condattr_init(&attr) == 0);
+    ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    ASSERT(pthread_cond_init(&n->more, &attr) == 0);
+    ASSERT(pthread_cond_init(&n->idle, &attr) == 0);
+    pthread_condattr_destroy(&attr);
+    return n;
+}
+
+static void drop_mail(struct mailbox *m)
+{
+    struct list *it;
+    while ((it = list_pop_front(&m->written)) != NULL) {
+        struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+        storage_write_free(&w);
+    }
+    while ((it = list_pop_front(&m->loaded)) != NULL) {
+        struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
+        storage_load_free(&l);
+    }
+    while ((it = list_pop_front(&m->answered)) != NULL) {
+        struct transport_request *t = LIST_ENTRY(it, struct transport_request, link);
+        transport_request_free(&t);
+    }
+}
+
+void node_free(struct node **n)
+{
+    if (!*n)
+        return;
+    drop_mail(&(*n)->in);
+    driver_free(&(*n)->driver);
+    pthread_cond_destroy(&(*n)->idle);
+    pthread_cond_destroy(&(*n)->more);
+    pthread_mutex_destroy(&(*n)->lock);
+    MEM_FREE(*n);
+}
+
+void node_restore_hard_state(struct node *n, struct raft_hard_state hs)
+{
+    driver_restore_hard_state(n->driver, hs);
+}
+
+int node_restore_entry(struct node *n, struct raft_entry *e)
+{
+    return driver_restore_entry(n->driver, e);
+}
+
+/* ---- the thread ---- */
+
+static struct timespec at_ms(uint64_t ms)
+{
+    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+}
+
+/* Sleeps until there is something to do; moves it to *ret_mail. False: stop. */
+static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_draining)
+{
+    struct timespec until = at_ms(n->driver->next_tick_ms);
+    pthread_mutex_lock(&n->lock);
+    n->asleep = true;
+    while (mailbox_is_empty(&n->in) && !n->stopping)
+        if (pthread_cond_timedwait(&n->more, &n->lock, &until) != 0)
+            break; /* the tick is due */
+    n->asleep = false;
+    mailbox_move(ret_mail, &n->in);
+    *ret_draining = n->draining;
+    bool go_on = !n->stopping;
+    pthread_mutex_unlock(&n->lock);
+    return go_on;
+}
+
+/* Time first: after a pause the timers know it before the messages that piled up (PITFALLS 58). */
+static void turn(struct node *n, struct mailbox *mail)
+{
+    struct driver *d = n->driver;
+    struct list *it;
+    uint64_t now_ms = clock_now_ms();
+    atomic_store_explicit(&n->last_turn_ms, now_ms, memory_order_relaxed);
+    driver_advance(d, now_ms);
+    while ((it = list_pop_front(&mail->written)) != NULL)
+        driver_written(d, LIST_ENTRY(it, struct storage_write, link));
+    while ((it = list_pop_front(&mail->answered)) != NULL)
+        driver_answered(d, LIST_ENTRY(it, struct transport_request, link));
+    while ((it = list_pop_front(&mail->loaded)) != NULL)
+        driver_loaded(d, LIST_ENTRY(it, struct storage_load, link));
+    while ((it = list_pop_front(&mail->requests)) != NULL)
+        driver_request(d, LIST_ENTRY(it, struct node_request, link));
+    driver_pump(d);
+}
+
+static void drain(struct node *n)
+{
+    if (!n->driver->stopping) {
+        driver_stop(n->driver);
+        driver_pump(n->driver);
+    }
+    if (!driver_is_idle(n->driver))
+        return;
+    pthread_mutex_lock(&n->lock);
+    n->drained = true;
+    pthread_cond_signal(&n->idle);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void *run(void *arg)
+{
+    struct node *n = arg;
+    struct mailbox mail;
+    bool draining = false;
+    mailbox_init(&mail);
+    while (receive(n, &mail, &draining)) {
+        turn(n, &mail);
+        if (draining)
+            drain(n);
+    }
+    turn(n, &mail);
+    driver_abandon(n->driver);
+    return NULL;
+}
+
+void node_start(struct node *n, struct storage *storage, struct transport *transport)
+{
+    driver_start(n->driver, storage, transport, clock_now_ms());
+    atomic_store(&n->last_turn_ms, clock_now_ms());
+    n->started = pthread_create(&n->thread, NULL, run, n) == 0;
+    ASSERT(n->started);
+}
+
+void node_drain(struct node *n, uint32_t timeout_ms)
+{
+    struct timespec until = at_ms(clock_now_ms() + timeout_ms);
+    pthread_mutex_lock(&n->lock);
+    n->draining = true;
+    pthread_cond_signal(&n->more);
+    while (!n->drained)
+        if (pthread_cond_timedwait(&n->idle, &n->lock, &until) != 0)
+            break;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void node_stop(struct node *n)
+{
+    if (!n->started)
+        return;
+    pthread_mutex_lock(&n->lock);
+    n->stopping = true;
+    pthread_cond_signal(&n->more);
+    pthread_mutex_unlock(&n->lock);
+    pthread_join(n->thread, NULL);
+    n->started = false;
+
+    struct list late; /* requests that came while the thread ended */
+    list_init(&late);
+    pthread_mutex_lock(&n->lock);
+    n->stopped = true;
+    list_splice(&late, &n->in.requests);
+    pthread_mutex_unlock(&n->lock);
+    struct list *it;
+    while ((it = list_pop_front(&late)) != NULL)
+        driver_done(LIST_ENTRY(it, struct node_request, link), ERR_SHUTDOWN);
+}
+
+/* ---- from other threads ---- */
+
+/* False: the thread has ended and nobody will look. */
+static bool post(struct node *n, struct list *box, struct list *link)
+{
+    pthread_mutex_lock(&n->lock);
+    bool stopped = n->stopped, wake = n->asleep;
+    if (!stopped)
+        list_push_back(box, link);
+    n->asleep = false; /* waking once is enough */
+    pthread_mutex_unlock(&n->lock);
+    if (wake)
+        pthread_cond_signal(&n->more);
+    return !stopped;
+}
+
+void node_submit(struct node *n, struct node_request *r)
+{
+    if (!post(n, &n->in.requests, &r->link))
+        driver_done(r, ERR_SHUTDOWN);
+}
+
+static void on_written(void *ctx, struct storage_write *w)
+{
+    struct node *n = ctx;
+    if (!post(n, &n->in.written, &w->link))
+        storage_write_free(&w);
+}
+
+static void on_loaded(void *ctx, struct storage_load *l)
+{
+    struct node *n = ctx;
+    if (!post(n, &n->in.loaded, &l->link))
+        storage_load_free(&l);
+}
+
+static void on_answered(void *ctx, struct transport_request *t)
+{
+    struct node *n = ctx;
+    if (!post(n, &n->in.answered, &t->link))
+        transport_request_free(&t);
+}
+
+struct storage_events node_storage_events(struct node *n)
+{
+    return (struct storage_events){.written = on_written, .loaded = on_loaded, .ctx = n};
+}
+
+struct transport_events node_transport_events(struct node *n)
+{
+    return (struct transport_events){.done = on_answered, .ctx = n};
+}
+
+int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
+{
+    return state_get(n->state, key, key_len, out);
+}
+
+struct uuid node_id(const struct node *n)
+{
+    return n->identity.node;
+}
+
+struct uuid node_leader_hint(const struct node *n)
+{
+    return state_leader_hint(n->state);
+}
+
+uint64_t node_last_turn_ms(const struct node *n)
+{
+    return atomic_load_explicit(&n->last_turn_ms, memory_order_relaxed);
+}

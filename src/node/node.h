@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * The node: the driver with a thread and a clock. What api/ may ask of it is in
+ * request.h.
+ *
+ *      node_new -> node_restore_* -> node_start -> (node_submit ...) -> node_drain -> node_stop
+ */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "node/storage.h"
+#include "node/transport.h"
+#include "raft/raft.h"
+
+struct node; /* opaque */
+
+struct node_options {
+    char addr[LIMIT_ADDR_BYTES + 1]; /* where others reach this node */
+    bool auto_init;                  /* a first write may make a cluster of one */
+    unsigned n_peers;                /* configured, in the operator's order */
+    char peers[LIMIT_PEERS][LIMIT_ADDR_BYTES + 1];
+    uint32_t heartbeat_ms, election_min_ms, election_max_ms;
+    uint32_t lag_threshold_ms;
+    unsigned append_entries_max;
+    size_t append_bytes_max;
+    unsigned window; /* appends in flight to one follower */
+    uint64_t seed;
+};
+
+/* Copies the options and the identity. */
+struct node *node_new(const struct node_options *o, const struct storage_identity *identity);
+/* Where the storage and the transport report to. */
+struct storage_events node_storage_events(struct node *n);
+struct transport_events node_transport_events(struct node *n);
+
+/* The durable log, in order, before node_start(); see store_scan(). */
+void node_restore_hard_state(struct node *n, struct raft_hard_state hs);
+MUST_CHECK int node_restore_entry(struct node *n, struct raft_entry *e);
+
+/* Starts the thread. Borrows storage and transport until node_stop() has returned. */
+void node_start(struct node *n, struct storage *storage, struct transport *transport);
+/* Gives up leadership, refuses new requests, waits at most timeout_ms for those in flight. */
+void node_drain(struct node *n, uint32_t timeout_ms);
+/* Ends the thread: whatever still waits is completed (UNKNOWN or SHUTDOWN). The storage and the
+ * transport may report until they are stopped themselves. */
+void node_stop(struct node *n);
+/* After storage and transport have been stopped. Nulls the pointer; NULL is accepted. */
+void node_free(struct node **n);
+
+/* CLOCK_MONOTONIC of the last turn of the loop; for a watchdog. Thread-safe. */
+uint64_t node_last_turn_ms(const struct node *n);
+
+#endif

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT
+ * Writes of clients. Each gets a number of this node's session (kv/command.h)
+ * and goes to whoever leads: proposed here, or forwarded in batches. Because
+ * the state machine applies a number once, a write whose fate is unknown is
+ * simply sent again, to the next leader if need be, until its deadline: it is
+ * never applied twice (dissertation 6.3, PITFALLS 49).
+ *
+ *      waiting --> under way --> applied or answered --> done
+ *         ^------------'  lost, refused, leader changed
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "node/driver.h"
+
+/* A FORWARD of another node, until every command in it has its result. */
+struct forwarded {
+    struct list link;
+    struct node_request *request;
+    struct wire_header question;
+    struct wire_forward_result *results;
+    struct buf *answers; /* one for each result, so that they outlive the apply */
+    unsigned n, n_missing;
+    uint64_t term; /* proposed in */
+};
+
+void writes_init(struct driver *d)
+{
+    struct writes *w = &d->writes;
+    list_init(&w->waiting);
+    list_init(&w->proposed);
+    list_init(&w->forwarded);
+    w->cap = 1024;
+    w->by_seq = mem_array(w->cap, sizeof *w->by_seq);
+    w->floor = 1;
+}
+
+/* Those of one batch, or all for NULL. */
+static void forget_proposed(struct driver *d, const struct forwarded *batch)
+{
+    LIST_FOREACH_SAFE(it, following, &d->writes.proposed)
+    {
+        struct proposed *p = LIST_ENTRY(it, struct proposed, link);
+        if (batch && p->batch != batch)
+            continue;
+        list_remove(&p->link);
+        mem_free(p);
+    }
+}
+
+void writes_free(struct driver *d)
+{
+    forget_proposed(d, NULL);
+    mem_free(d->writes.by_seq);
+}
+
+/* ---- the session: numbers, and which of them are open ---- */
+
+static struct write **slot_of(struct writes *w, uint64_t seq)
+{
+    return &w->by_seq[seq & (w->cap - 1)];
+}
+
+static void grow(struct writes *w)
+{
+    uint64_t old_cap = w->cap;
+    struct write **old = w->by_seq;
+    w->cap *= 2;
+    w->by_seq = mem_array(w->cap, sizeof *w->by_seq);
+    for (uint64_t i = 0; i < old_cap; i++)
+        if (old[i])
+            *slot_of(w, old[i]->seq) = old[i];
+    mem_free(old);
+}
+
+static struct write *find(struct writes *w, uint64_t seq)
+{
+    if (seq < w->floor || seq > w->seq_last)
+        return NULL;
+    return *slot_of(w, seq);
+}
+
+/* Ends a write. Takes wr. */
+static void settle(struct driver *d, struct write *wr, int err)
+{
+    struct writes *w = &d->writes;
+    list_remove(&wr->link);
+    *slot_of(w, wr->seq) = NULL;
+    while (w->floor <= w->seq_last && !*slot_of(w, w->floor))
+        w->floor++;
+    if (err)
+        d->counters.failed++;
+    driver_done(wr->request, err);
+    mem_free(wr);
+}
+
+static void enqueue(struct driver *d, struct node_request *r)
+{
+    struct writes *w = &d->writes;
+    if (w->seq_last + 1 - w->floor >= LIMIT_FORWARDED_OPS) {
+        driver_done(r, ERR_OVERLOADED);
+        return;
+    }
+    if (w->seq_last + 1 - w->floor >= w->cap)
+        grow(w);
+    struct write *wr = mem_zalloc(sizeof *wr);
+    wr->request = r;
+    wr->seq = ++w->seq_last;
+    *slot_of(w, wr->seq) = wr;
+    list_push_back(&w->waiting, &wr->link);
+}
+
+void writes_add(struct driver *d, struct node_request *r)
+{
+    if (!driver_is_member(d)) {
+        int err = form_first_write(d);
+        if (err == ERR_UNINITIALIZED) {
+            driver_done(r, err);
+            return;
+        }
+    }
+    enqueue(d, r);
+}
+
+/* ---- under way ---- */
+
+static size_t origin_encode(const struct driver *d, const struct write *wr,
+                            uint8_t out[KV_ORIGIN_BYTES_MAX])
+{
+    struct kv_origin origin = {.node = d->identity.node,
+                               .boot = d->identity.boot,
+                               .seq = wr->seq,
+                               .floor = d->writes.floor};
+    return kv_origin_encode(&origin, out);
+}
+
+static struct raft_entry *entry_of(const struct driver *d, const struct write *wr)
+{
+    uint8_t origin[KV_ORIGIN_BYTES_MAX];
+    size_t origin_len = origin_encode(d, wr, origin);
+    const struct buf *body = &wr->request->in.write.body;
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){0, 0},
+                                          (uint32_t)(origin_len + body->len));
+    memcpy(e->data, origin, origin_len);
+    memcpy(e->data + origin_len, body->data, body->len);
+    return e;
+}
+
+static void note_proposed(struct driver *d, struct raft_pos pos, struct forwarded *batch,
+                          unsigned slot)
+{
+    struct proposed *p = mem_alloc(sizeof *p);
+    *p = (struct proposed){.pos = pos, .batch = batch, .slot = slot};
+    list_push_back(&d->writes.proposed, &p->link);
+}
+
+/* Proposes the first writes that wait, as one batch. False: the core cannot take them now. */
+static bool propose_some(struct driver *d)
+{
+    struct writes *w = &d->writes;
+    unsigned n = 0, n_max = d->o.append_entries_max;
+    size_t total = 0;
+    struct raft_entry **entries = mem_array(n_max, sizeof *entries);
+    LIST_FOREACH(it, &w->waiting)
+    {
+        if (n == n_max || total > d->o.append_bytes_max)
+            break;
+        entries[n] = entry_of(d, LIST_ENTRY(it, struct write, link));
+        total += entries[n++]->len;
+    }
+    struct raft_pos first;
+    bool taken = raft_propose(d->raft, entries, n, &first) == 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (!taken) {
+            raft_entry_unref(&entries[i]);
+            continue;
+        }
+        struct write *wr = LIST_ENTRY(list_pop_front(&w->waiting), struct write, link);
+        wr->under_way = wr->attempted = true;
+        wr->term = first.term;
+    }
+    mem_free(entries);
+    return taken;
+}
+
+/* Puts waiting writes into a FORWARD, as many as one message should carry. Returns their seqs. */
+static uint64_t *fill_forward(struct driver *d, struct wire_message *m, struct buf bytes[])
+{
+    unsigned n = 0, n_max = d->o.append_entries_max;
+    size_t total = 0;
+    uint64_t *seqs = mem_array(n_max, sizeof *seqs);
+    m->forward.commands = mem_array(n_max, sizeof *m->forward.commands);
+    while (n < n_max && !list_is_empty(&d->writes.waiting)) {
+        struct write *wr = LIST_ENTRY(d->writes.waiting.next, struct write, link);
+        const struct buf *body = &wr->request->in.write.body;
+        if (n > 0 && total + body->len > d->o.append_bytes_max)
+            break;
+        uint8_t origin[KV_ORIGIN_BYTES_MAX];
+        buf_append(&bytes[n], origin, origin_encode(d, wr, origin));
+        buf_append(&bytes[n], body->data, body->len);
+        m->forward.commands[n] = (struct wire_bytes){bytes[n].data, bytes[n].len};
+        total += bytes[n].len;
+        seqs[n++] = wr->seq;
+        list_remove(&wr->link);
+        wr->under_way = true;
+        wr->term = m->header.term;
+    }
+    m->forward.n_commands = n;
+    return seqs;
+}
+
+static void forward_waiting(struct driver *d, const struct raft_member *leader)
+{
+    struct wire_message m = {.header =
+                                 peer_header(d, WIRE_FORWARD, leader->id, leader->incarnation)};
+    struct buf *bytes = mem_array(d->o.append_entries_max, sizeof *bytes);
+    uint64_t *seqs = fill_forward(d, &m, bytes);
+    unsigned n = m.forward.n_commands;
+    struct exchange *x =
+        exchange_ask(d, EXCHANGE_FORWARD, TRANSPORT_FORWARD, TRANSPORT_CONTROL, leader->addr,
+                     2 * d->o.election_max_ms + (uint32_t)(d->o.append_bytes_max >> 10), &m);
+    x->seqs = seqs;
+    x->n_seqs = n;
+    d->writes.forwards_in_flight++;
+    for (unsigned i = 0; i < n; i++)
+        buf_free(&bytes[i]);
+    mem_free(bytes);
+    mem_free(m.forward.commands);
+}
+
+void writes_pump(struct driver *d)
+{
+    struct raft_status s = raft_status(d->raft);
+    if (list_is_empty(&d->writes.waiting))
+        return;
+    if (!driver_is_member(d)) {
+        if (form_first_write(d) == ERR_UNINITIALIZED)
+            writes_expire(d, true);
+        return;
+    }
+    if (s.role == RAFT_LEADER) {
+        while (!list_is_empty(&d->writes.waiting) && propose_some(d))
+            ;
+        return;
+    }
+    const struct raft_member *leader = driver_member(d, s.leader);
+    while (leader && !list_is_empty(&d->writes.waiting) &&
+           d->writes.forwards_in_flight < DRIVER_FORWARDS_MAX)
+        forward_waiting(d, leader);
+}
+
+/* ---- answers of the leader ---- */
+
+static void back_to_waiting(struct driver *d, struct write *wr)
+{
+    wr->under_way = false;
+    list_push_back(&d->writes.waiting, &wr->link);
+}
+
+static void settle_forwarded(struct driver *d, struct write *wr,
+                             const struct wire_forward_result *result)
+{
+    struct node_request *r = wr->request;
+    if (result->err != 0) {
+        wr->attempted |= result->err != ERR_NOT_LEADER && result->err != ERR_OVERLOADED;
+        back_to_waiting(d, wr);
+        return;
+    }
+    state_note_leader(d->state, result->pos.term, result->leader);
+    r->ret.write.log_id = (struct node_log_id){result->pos.index, result->pos.term, result->leader};
+    buf_append(&r->ret.write.answer, result->answer.data, result->answer.len);
+    settle(d, wr, 0);
+}
+
+void writes_forward_answered(struct driver *d, struct exchange *x, int err,
+                             const struct wire_message *m)
+{
+    d->writes.forwards_in_flight--;
+    bool matches = err == 0 && m->forward_reply.n_results == x->n_seqs;
+    bool refused = m && m->header.type == WIRE_REFUSED;
+    for (unsigned i = 0; i < x->n_seqs; i++) {
+        struct write *wr = find(&d->writes, x->seqs[i]);
+        if (!wr || !wr->under_way)
+            continue; /* applied here before the answer came */
+        if (matches) {
+            settle_forwarded(d, wr, &m->forward_reply.results[i]);
+            continue;
+        }
+        wr->attempted |= err != ERR_UNREACHABLE && !refused;
+        back_to_waiting(d, wr);
+    }
+}
+
+/* ---- batches of other nodes ---- */
+
+static void answer_forwarded(struct driver *d, struct forwarded *b)
+{
+    struct wire_message m = {.header = {.type = WIRE_FORWARD_REPLY}};
+    m.forward_reply.results = b->results;
+    m.forward_reply.n_results = b->n;
+    for (unsigned i = 0; i < b->n; i++)
+        b->results[i].answer = (struct wire_bytes){b->answers[i].data, b->answers[i].len};
+    peer_answer(d, b->request, &b->question, &m);
+    list_remove(&b->link);
+    for (unsigned i = 0; i < b->n; i++)
+        buf_free(&b->answers[i]);
+    mem_free(b->answers);
+    mem_free(b->results);
+    mem_free(b);
+}
+
+static struct forwarded *forwarded_new(struct driver *d, struct node_request *r,
+                                       const struct wire_message *m)
+{
+    struct forwarded *b = mem_zalloc(sizeof *b);
+    b->request = r;
+    b->question = m->header;
+    b->n = b->n_missing = m->forward.n_commands;
+    b->term = raft_status(d->raft).term;
+    b->results = mem_array(b->n, sizeof *b->results);
+    b->answers = mem_array(b->n, sizeof *b->answers);
+    list_push_back(&d->writes.forwarded, &b->link);
+    return b;
+}
+
+static void fail_forwarded(struct driver *d, struct forwarded *b, int err)
+{
+    for (unsigned i = 0; i < b->n; i++)
+        if (b->results[i].pos.index == 0)
+            b->results[i].err = err;
+    answer_forwarded(d, b);
+}
+
+void writes_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m)
+{
+    struct forwarded *b = forwarded_new(d, r, m);
+    struct raft_entry **entries = mem_array(b->n, sizeof *entries);
+    for (unsigned i = 0; i < b->n; i++) {
+        const struct wire_bytes *c = &m->forward.commands[i];
+        entries[i] = raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){0, 0}, (uint32_t)c->len);
+        memcpy(entries[i]->data, c->data, c->len);
+    }
+    struct raft_pos first = {0, 0};
+    int err = b->n ? raft_propose(d->raft, entries, b->n, &first) : 0;
+    for (unsigned i = 0; i < b->n; i++) {
+        if (err)
+            raft_entry_unref(&entries[i]);
+        else
+            note_proposed(d, (struct raft_pos){.term = first.term, .index = first.index + i}, b, i);
+    }
+    mem_free(entries);
+    if (err || b->n == 0)
+        fail_forwarded(d, b, err);
+}
+
+static void applied_for_other(struct driver *d, struct proposed *p, const struct kv_result *result)
+{
+    struct forwarded *b = p->batch;
+    struct wire_forward_result *res = &b->results[p->slot];
+    res->err = result->err == ERR_STALE ? ERR_UNKNOWN : result->err;
+    res->pos = (struct raft_pos){.term = result->pos.term, .index = result->pos.index};
+    res->leader = state_leader_of(d->state, res->pos.term);
+    buf_append(&b->answers[p->slot], result->answer, result->answer_len);
+    if (--b->n_missing == 0)
+        answer_forwarded(d, b);
+}
+
+/* ---- apply and roles ---- */
+
+static void applied_for_self(struct driver *d, const struct raft_entry *e,
+                             const struct kv_result *result)
+{
+    struct kv_origin origin;
+    if (kv_origin_decode(e->data, e->len, &origin) < 0 ||
+        !uuid_equal(origin.node, d->identity.node) || origin.boot != d->identity.boot)
+        return;
+    struct write *wr = find(&d->writes, origin.seq);
+    if (!wr)
+        return; /* given up, or answered by the leader */
+    struct node_request *r = wr->request;
+    r->ret.write.log_id =
+        driver_log_id(d, (struct raft_pos){.term = result->pos.term, .index = result->pos.index});
+    buf_append(&r->ret.write.answer, result->answer, result->answer_len);
+    settle(d, wr, result->err == ERR_STALE ? ERR_UNKNOWN : result->err);
+}
+
+void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result)
+{
+    struct list *first = d->writes.proposed.next;
+    if (first != &d->writes.proposed) {
+        struct proposed *p = LIST_ENTRY(first, struct proposed, link);
+        ASSERT(p->pos.index >= e->pos.index || p->pos.term != e->pos.term);
+        if (raft_pos_equal(p->pos, e->pos)) {
+            list_remove(&p->link);
+            applied_for_other(d, p, result);
+            mem_free(p);
+            return;
+        }
+    }
+    applied_for_self(d, e, result);
+}
+
+/* What was proposed in an earlier term may or may not come to be: other nodes are told so, and
+ * send theirs again; ours wait for the next leader (PITFALLS 50, 51). */
+void writes_role_changed(struct driver *d)
+{
+    struct writes *w = &d->writes;
+    struct raft_status s = raft_status(d->raft);
+    LIST_FOREACH_SAFE(it, following, &w->forwarded)
+    {
+        struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
+        if (b->term == s.term && s.role == RAFT_LEADER)
+            continue;
+        forget_proposed(d, b);
+        fail_forwarded(d, b, ERR_UNKNOWN);
+    }
+    for (uint64_t seq = w->floor; seq <= w->seq_last; seq++) {
+        struct write *wr = *slot_of(w, seq);
+        bool same_leader = wr && wr->term == s.term && !uuid_is_zero(s.leader);
+        if (!wr || !wr->under_way || same_leader)
+            continue;
+        wr->attempted = true;
+        back_to_waiting(d, wr);
+    }
+}
+
+void writes_expire(struct driver *d, bool all)
+{
+    struct writes *w = &d->writes;
+    uint64_t last = w->seq_last;
+    for (uint64_t seq = w->floor; seq <= last; seq++) {
+        struct write *wr = *slot_of(w, seq);
+        if (!wr || (!all && wr->request->deadline_ms > d->now_ms))
+            continue;
+        bool unknown = wr->attempted || wr->under_way;
+        settle(d, wr,
+               unknown                ? ERR_UNKNOWN
+               : !driver_is_member(d) ? ERR_UNINITIALIZED
+               : all                  ? ERR_SHUTDOWN
+                                      : ERR_NO_LEADER);
+    }
+    LIST_FOREACH_SAFE(it, following, &w->forwarded)
+    {
+        struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
+        if (!all && b->request->deadline_ms > d->now_ms)
+            continue;
+        forget_proposed(d, b);
+        fail_forwarded(d, b, ERR_UNKNOWN);
+    }
+}

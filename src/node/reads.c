@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ * Linearizable reads on every node (dissertation 6.4): the reads that wait at
+ * one moment share one question for a read index; they are served when the
+ * state machine has applied that far. A question that is lost, or that finds no
+ * leader, is asked again with a new number until the deadlines pass.
+ */
+#include "base/mem.h"
+#include "node/driver.h"
+
+struct read_batch {
+    struct list link;
+    struct list requests;
+    uint64_t ctx;
+    uint64_t asked_ms;
+    uint64_t index; /* once confirmed */
+};
+
+void reads_init(struct driver *d)
+{
+    list_init(&d->reads.waiting);
+    list_init(&d->reads.asked);
+    list_init(&d->reads.confirmed);
+}
+
+void reads_add(struct driver *d, struct node_request *r)
+{
+    if (!driver_is_member(d)) {
+        driver_done(r, ERR_UNINITIALIZED);
+        return;
+    }
+    list_push_back(&d->reads.waiting, &r->link);
+}
+
+/* A follower has one question under way at a time, so that what comes meanwhile shares the next. */
+static bool may_ask(const struct driver *d)
+{
+    struct raft_status s = raft_status(d->raft);
+    if (list_is_empty(&d->reads.waiting) || uuid_is_zero(s.leader))
+        return false;
+    return s.role == RAFT_LEADER || list_is_empty(&d->reads.asked);
+}
+
+static void ask_again_if_lost(struct driver *d)
+{
+    LIST_FOREACH_SAFE(it, following, &d->reads.asked)
+    {
+        struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
+        if (d->now_ms - b->asked_ms < d->o.election_min_ms)
+            continue;
+        list_remove(&b->link);
+        list_splice(&d->reads.waiting, &b->requests);
+        mem_free(b);
+    }
+}
+
+void reads_pump(struct driver *d)
+{
+    ask_again_if_lost(d);
+    if (!may_ask(d))
+        return;
+    struct read_batch *b = mem_zalloc(sizeof *b);
+    list_init(&b->requests);
+    list_splice(&b->requests, &d->reads.waiting);
+    b->ctx = ++d->reads.ctx_last;
+    b->asked_ms = d->now_ms;
+    list_push_back(&d->reads.asked, &b->link);
+    raft_read(d->raft, b->ctx);
+}
+
+static void serve(struct read_batch *b)
+{
+    struct list *it;
+    list_remove(&b->link);
+    while ((it = list_pop_front(&b->requests)) != NULL)
+        driver_done(LIST_ENTRY(it, struct node_request, link), 0);
+    mem_free(b);
+}
+
+static struct read_batch *find(struct driver *d, uint64_t ctx)
+{
+    LIST_FOREACH(it, &d->reads.asked)
+    {
+        struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
+        if (b->ctx == ctx)
+            return b;
+    }
+    return NULL;
+}
+
+void reads_result(struct driver *d, const struct raft_read_result *result)
+{
+    struct read_batch *b = find(d, result->ctx);
+    if (!b)
+        return; /* asked again meanwhile */
+    list_remove(&b->link);
+    if (result->err != 0) {
+        list_splice(&d->reads.waiting, &b->requests);
+        mem_free(b);
+        return;
+    }
+    b->index = result->index;
+    list_push_back(&d->reads.confirmed, &b->link);
+}
+
+void reads_applied(struct driver *d)
+{
+    uint64_t applied = state_applied(d->state).index;
+    LIST_FOREACH_SAFE(it, following, &d->reads.confirmed)
+    {
+        struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
+        if (b->index <= applied)
+            serve(b);
+    }
+}
+
+static void expire_requests(const struct driver *d, struct list *requests, int err, bool all)
+{
+    LIST_FOREACH_SAFE(it, following, requests)
+    {
+        struct node_request *r = LIST_ENTRY(it, struct node_request, link);
+        if (!all && r->deadline_ms > d->now_ms)
+            continue;
+        list_remove(&r->link);
+        driver_done(r, all ? ERR_SHUTDOWN : err);
+    }
+}
+
+static void expire_batches(const struct driver *d, struct list *batches, int err, bool all)
+{
+    LIST_FOREACH_SAFE(it, following, batches)
+    {
+        struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
+        expire_requests(d, &b->requests, err, all);
+        if (list_is_empty(&b->requests)) {
+            list_remove(&b->link);
+            mem_free(b);
+        }
+    }
+}
+
+void reads_expire(struct driver *d, bool all)
+{
+    expire_requests(d, &d->reads.waiting, ERR_NO_LEADER, all);
+    expire_batches(d, &d->reads.asked, ERR_NO_LEADER, all);
+    expire_batches(d, &d->reads.confirmed, ERR_TIMEOUT, all);
+}

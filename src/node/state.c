@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/state.h"
+
+#include <pthread.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "raft/config.h"
+
+#define TERMS_REMEMBERED 64
+
+struct term_leader {
+    uint64_t term;
+    struct uuid leader;
+};
+
+struct state {
+    pthread_rwlock_t lock; /* of kv and leader_hint */
+    struct kv *kv;
+    struct uuid leader_hint;
+    struct term_leader terms[TERMS_REMEMBERED]; /* ring, by term */
+    unsigned terms_next;
+};
+
+struct state *state_new(void)
+{
+    struct state *s = mem_zalloc(sizeof *s);
+    ASSERT(pthread_rwlock_init(&s->lock, NULL) == 0);
+    s->kv = kv_new();
+    return s;
+}
+
+void state_free(struct state **s)
+{
+    if (!*s)
+        return;
+    kv_free(&(*s)->kv);
+    pthread_rwlock_destroy(&(*s)->lock);
+    MEM_FREE(*s);
+}
+
+void state_note_leader(struct state *s, uint64_t term, struct uuid leader)
+{
+    if (uuid_is_zero(leader) || !uuid_is_zero(state_leader_of(s, term)))
+        return;
+    s->terms[s->terms_next] = (struct term_leader){term, leader};
+    s->terms_next = (s->terms_next + 1) % TERMS_REMEMBERED;
+}
+
+struct uuid state_leader_of(const struct state *s, uint64_t term)
+{
+    for (unsigned i = 0; i < TERMS_REMEMBERED; i++)
+        if (s->terms[i].term == term)
+            return s->terms[i].leader;
+    return UUID_ZERO;
+}
+
+static int apply_config(struct state *s, const struct raft_entry *e)
+{
+    struct raft_config *config = mem_alloc(sizeof *config);
+    struct uuid ids[LIMIT_MEMBERS];
+    int err = raft_config_decode(e->data, e->len, config);
+    if (err == 0) {
+        for (unsigned i = 0; i < config->n_members; i++)
+            ids[i] = config->members[i].id;
+        kv_apply_members(s->kv, (struct kv_pos){e->pos.term, e->pos.index}, ids, config->n_members);
+        /* The first entry of all is nobody's proposal: its founder's, by convention the first. */
+        if (e->pos.index == 1)
+            state_note_leader(s, e->pos.term, ids[0]);
+    }
+    mem_free(config);
+    return err == 0 ? 0 : ERR_CORRUPT;
+}
+
+static int apply_one(struct state *s, const struct raft_entry *e, struct kv_result *ret_result)
+{
+    struct kv_pos pos = {e->pos.term, e->pos.index};
+    *ret_result = (struct kv_result){.pos = pos};
+    switch (e->type) {
+    case RAFT_ENTRY_COMMAND:
+        kv_apply(s->kv, pos, e->data, e->len, ret_result);
+        return 0;
+    case RAFT_ENTRY_CONFIG:
+        return apply_config(s, e);
+    case RAFT_ENTRY_NOOP:
+        if (e->len == RAFT_NOOP_BYTES)
+            state_note_leader(
+                s, e->pos.term,
+                (struct uuid){bytes_get_be(e->data, 8), bytes_get_be(e->data + 8, 8)});
+        kv_apply_nothing(s->kv, pos);
+        return 0;
+    }
+    return ERR_CORRUPT;
+}
+
+int state_apply(struct state *s, struct raft_entry *const entries[], unsigned n,
+                state_applied_fn *done, void *ctx)
+{
+    int err = 0;
+    pthread_rwlock_wrlock(&s->lock);
+    for (unsigned i = 0; i < n && err == 0; i++) {
+        struct kv_result result;
+        err = apply_one(s, entries[i], &result);
+        if (err == 0 && done)
+            done(ctx, entries[i], &result);
+    }
+    pthread_rwlock_unlock(&s->lock);
+    return err;
+}
+
+struct raft_pos state_applied(const struct state *s)
+{
+    struct kv_pos pos = kv_applied(s->kv);
+    return (struct raft_pos){.term = pos.term, .index = pos.index};
+}
+
+uint64_t state_version(const struct state *s, const void *key, size_t key_len)
+{
+    struct kv_value value;
+    return kv_get(s->kv, key, key_len, &value) == 0 ? value.version : 0;
+}
+
+struct kv_stats state_stats(const struct state *s)
+{
+    return kv_stats(s->kv);
+}
+
+int state_get(struct state *s, const void *key, size_t key_len, struct buf *out)
+{
+    struct kv_value value;
+    pthread_rwlock_rdlock(&s->lock);
+    int err = kv_get(s->kv, key, key_len, &value);
+    if (err == 0)
+        buf_append(out, value.data, value.len);
+    pthread_rwlock_unlock(&s->lock);
+    return err;
+}
+
+struct uuid state_leader_hint(struct state *s)
+{
+    pthread_rwlock_rdlock(&s->lock);
+    struct uuid leader = s->leader_hint;
+    pthread_rwlock_unlock(&s->lock);
+    return leader;
+}
+
+void state_set_leader_hint(struct state *s, struct uuid leader)
+{
+    pthread_rwlock_wrlock(&s->lock);
+    s->leader_hint = leader;
+    pthread_rwlock_unlock(&s->lock);
+}

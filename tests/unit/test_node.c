@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT
+ * node/: how writes, reads and membership commands behave in a cluster, seen
+ * from the requests that api/ makes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "node_world.h"
+
+static void start_cluster(struct world *w, unsigned n)
+{
+    world_init(w, n);
+    for (unsigned i = 0; i < n; i++)
+        world_start(w, i);
+    assert_int_equal(world_init_cluster(w, 0), 0);
+    for (unsigned i = 1; i < n; i++)
+        assert_int_equal(world_add_learner(w, 0, i), 0);
+    if (n > 1)
+        assert_int_equal(world_change(w, 0, (1u << n) - 1), 0);
+}
+
+static void wait_for_leader(struct world *w)
+{
+    for (int i = 0; i < 300 && world_leader(w) < 0; i++)
+        world_run(w, 10);
+    assert_true(world_leader(w) >= 0);
+}
+
+/* ---- first contact ---- */
+
+static void test_first_write_alone_makes_cluster_after_a_while(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1);
+    world_start(&w, 0);
+    struct node_request *r = world_set(&w, "k", "v", 5000);
+    world_submit(&w, 0, r);
+    world_run(&w, DRIVER_FIRST_WRITE_MS - 100);
+    assert_false(world_is_done(r));
+    world_run(&w, 300);
+    assert_true(world_is_done(r));
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    assert_int_equal(world_read(&w, 0, "k", "v"), 0);
+    world_free(&w);
+}
+
+static void test_first_write_after_contact_is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2);
+    world_start(&w, 0);
+    world_start(&w, 1);
+    assert_int_equal(world_init_cluster(&w, 0), 0);
+    /* Node 1 is asked who it is, with another id in mind: that alone is contact. */
+    struct node_request *r = world_request(&w, NODE_ADD_LEARNER, 2000);
+    r->in.add_learner.id = (struct uuid){9, 9};
+    snprintf(r->in.add_learner.addr, sizeof r->in.add_learner.addr, "127.0.0.1:2");
+    world_call(&w, 0, r);
+    assert_int_equal(r->err, ERR_ID_MISMATCH);
+    assert_true(uuid_equal(r->ret.admin.found, world_id(&w, 1)));
+    node_request_free(&r);
+    world_run(&w, 2000);
+    assert_int_equal(world_write(&w, 1, "k", "v"), ERR_UNINITIALIZED);
+    world_free(&w);
+}
+
+static void test_reads_never_make_a_cluster(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1);
+    world_start(&w, 0);
+    world_run(&w, 3000);
+    assert_int_equal(world_read(&w, 0, "k", NULL), ERR_UNINITIALIZED);
+    struct node_request *r = world_call(&w, 0, world_request(&w, NODE_STATUS, 1000));
+    assert_int_equal(r->ret.status->n_members, 0);
+    assert_int_equal(r->ret.status->term, 0);
+    assert_int_equal(r->ret.status->state, NODE_STATE_LEARNER);
+    node_request_free(&r);
+    world_free(&w);
+}
+
+static void test_wiped_member_written_to_stays_without_cluster(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    world_kill(&w, 2);
+    world_wipe(&w, 2);
+    world_start(&w, 2);
+    /* At once: the leader's messages, meant for the old id, come well before the wait is over. */
+    assert_int_equal(world_write(&w, 2, "k", "v"), ERR_UNINITIALIZED);
+    assert_true(uuid_is_zero(w.nodes[2].disk.identity.cluster));
+    assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+    world_free(&w);
+}
+
+/* A write that waited for the first election was once proposed twice. */
+static void test_write_waiting_for_election_is_logged_once(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1);
+    world_start(&w, 0);
+    assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+    assert_int_equal(w.nodes[0].disk.n_log, 3); /* configuration, no-op, write */
+    world_free(&w);
+}
+
+/* ---- init and membership ---- */
+
+static void test_init_second_time_is_not_allowed(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 1);
+    struct node_request *r = world_call(&w, 0, world_request(&w, NODE_INIT, 1000));
+    assert_int_equal(r->err, ERR_NOT_ALLOWED);
+    assert_true(r->ret.admin.log_id.index >= 2);
+    assert_true(uuid_equal(r->ret.admin.vote, world_id(&w, 0)));
+    assert_true(r->ret.admin.vote_committed);
+    node_request_free(&r);
+    world_free(&w);
+}
+
+static void test_add_learner_of_other_cluster_is_mismatch(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2);
+    world_start(&w, 0);
+    world_start(&w, 1);
+    assert_int_equal(world_init_cluster(&w, 0), 0);
+    assert_int_equal(world_init_cluster(&w, 1), 0);
+    assert_int_equal(world_add_learner(&w, 0, 1), ERR_CLUSTER_MISMATCH);
+    assert_int_equal(world_add_learner(&w, 1, 0), ERR_CLUSTER_MISMATCH);
+    world_free(&w);
+}
+
+static void test_add_learner_dead_address_is_unreachable(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2);
+    world_start(&w, 0);
+    assert_int_equal(world_init_cluster(&w, 0), 0);
+    assert_int_equal(world_add_learner(&w, 0, 1), ERR_UNREACHABLE);
+    world_free(&w);
+}
+
+static void test_change_membership_errors_name_their_node(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 2);
+    assert_int_equal(world_change(&w, 0, 0), ERR_EMPTY);
+    struct node_request *r = world_request(&w, NODE_CHANGE_MEMBERSHIP, 2000);
+    r->in.change_membership.ids[0] = (struct uuid){5, 5};
+    r->in.change_membership.n_ids = 1;
+    world_call(&w, 1, r); /* through the follower */
+    assert_int_equal(r->err, ERR_NOT_FOUND);
+    assert_true(uuid_equal(r->ret.admin.id, (struct uuid){5, 5}));
+    node_request_free(&r);
+    world_free(&w);
+}
+
+static void test_change_membership_removing_leader_goes_on(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w);
+    assert_int_equal(world_write(&w, leader, "k", "1"), 0);
+    assert_int_equal(world_change(&w, leader, 7u & ~(1u << leader)), 0);
+    world_run(&w, 1500);
+    wait_for_leader(&w);
+    unsigned other = (leader + 1) % 3;
+    assert_int_not_equal(world_leader(&w), (int)leader);
+    assert_int_equal(world_write(&w, other, "k", "2"), 0);
+    assert_int_equal(world_read(&w, (leader + 2) % 3, "k", "2"), 0);
+    world_free(&w);
+}
+
+static void test_membership_every_size_through_a_follower(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 5);
+    static const unsigned masks[] = {0x03, 0x01};
+    assert_int_equal(world_change(&w, 3, 0x07), 0);
+    world_run(&w, 1000);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(world_change(&w, 1 - i, masks[i]), 0);
+        world_run(&w, 1000);
+        wait_for_leader(&w);
+    }
+    assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+    world_free(&w);
+}
+
+/* ---- writes and reads ---- */
+
+static void test_write_through_any_node_is_read_at_every_other(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    for (unsigned i = 0; i < 9; i++) {
+        char value[8];
+        snprintf(value, sizeof value, "%u", i);
+        assert_int_equal(world_write(&w, i % 3, "k", value), 0);
+        assert_int_equal(world_read(&w, (i + 1 + i / 3) % 3, "k", value), 0);
+    }
+    world_free(&w);
+}
+
+static uint64_t version_of(const struct world *w, unsigned i, const char *key)
+{
+    return state_version(w->nodes[i].driver->state, key, strlen(key));
+}
+
+static void test_forwarded_write_whose_answer_is_lost_is_applied_once(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
+    w.drop_replies = 3;
+    assert_int_equal(world_write(&w, follower, "k", "v"), 0);
+    world_run(&w, 1000);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(version_of(&w, i, "k"), 1);
+    world_free(&w);
+}
+
+static void test_write_survives_death_of_leader_and_is_applied_once(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
+    struct node_request *r = world_set(&w, "k", "v", 5000);
+    world_submit(&w, follower, r);
+    world_kill(&w, leader);
+    world_run(&w, 3000);
+    assert_true(world_is_done(r));
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    assert_int_equal(version_of(&w, follower, "k"), 1);
+    world_start(&w, leader);
+    assert_int_equal(world_read(&w, leader, "k", "v"), 0);
+    world_free(&w);
+}
+
+static void test_write_without_quorum_ends_unknown_at_its_deadline(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w);
+    world_kill(&w, (leader + 1) % 3);
+    world_kill(&w, (leader + 2) % 3);
+    struct node_request *r = world_call(&w, leader, world_set(&w, "k", "v", 1000));
+    assert_int_equal(r->err, ERR_UNKNOWN); /* it is in this node's log */
+    node_request_free(&r);
+    world_run(&w, 1000); /* by now it leads no more */
+    r = world_call(&w, leader, world_set(&w, "k", "w", 1000));
+    assert_int_equal(r->err, ERR_NO_LEADER); /* never left this node */
+    node_request_free(&r);
+    assert_int_equal(world_read(&w, leader, "k", "v"), ERR_NO_LEADER);
+    world_start(&w, (leader + 1) % 3);
+    assert_int_equal(world_write(&w, leader, "k", "x"), 0);
+    assert_int_equal(world_read(&w, (leader + 1) % 3, "k", "x"), 0);
+    world_free(&w);
+}
+
+static void test_isolated_leader_serves_no_read(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned old = (unsigned)world_leader(&w);
+    assert_int_equal(world_write(&w, old, "k", "1"), 0);
+    w.nodes[old].isolated = true;
+    struct node_request *r = world_request(&w, NODE_READ, 4000);
+    world_submit(&w, old, r);
+    world_run(&w, 2000);
+    wait_for_leader(&w);
+    assert_int_equal(world_write(&w, (unsigned)world_leader(&w), "k", "2"), 0);
+    assert_false(world_is_done(r));
+    w.nodes[old].isolated = false;
+    world_run(&w, 1500);
+    assert_true(world_is_done(r));
+    assert_int_equal(r->err, 0);
+    assert_int_equal(world_read(&w, old, "k", "2"), 0);
+    node_request_free(&r);
+    world_free(&w);
+}
+
+static void test_restart_of_all_keeps_everything(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    for (unsigned i = 0; i < 20; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%u", i);
+        assert_int_equal(world_write(&w, i % 3, key, key), 0);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        world_kill(&w, i);
+    for (unsigned i = 0; i < 3; i++)
+        world_start(&w, i);
+    for (unsigned i = 0; i < 20; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%u", i);
+        assert_int_equal(world_read(&w, i % 3, key, key), 0);
+    }
+    world_free(&w);
+}
+
+/* ---- forming by configured peers ---- */
+
+static void configure_peers(struct world *w, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        w->nodes[i].options.n_peers = n;
+        for (unsigned k = 0; k < n; k++)
+            snprintf(w->nodes[i].options.peers[k], sizeof w->nodes[i].options.peers[k],
+                     "127.0.0.1:%u", k + 1);
+    }
+}
+
+static void test_peers_form_one_cluster_when_all_are_there(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 3);
+    configure_peers(&w, 3);
+    world_start(&w, 0);
+    world_start(&w, 2);
+    world_run(&w, 3000);
+    assert_int_equal(world_leader(&w), -1); /* one is missing: nothing forms */
+    world_start(&w, 1);
+    assert_int_equal(world_write(&w, 2, "k", "v"), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(world_read(&w, i, "k", "v"), 0);
+        assert_true(uuid_equal(w.nodes[i].disk.identity.cluster, w.nodes[0].disk.identity.cluster));
+    }
+    struct node_request *r = world_call(&w, 1, world_request(&w, NODE_INIT, 1000));
+    assert_int_equal(r->err, ERR_NOT_ALLOWED);
+    node_request_free(&r);
+    world_free(&w);
+}
+
+static void test_peers_with_different_lists_form_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 3);
+    configure_peers(&w, 3);
+    snprintf(w.nodes[1].options.peers[0], sizeof w.nodes[1].options.peers[0], "127.0.0.1:2");
+    snprintf(w.nodes[1].options.peers[1], sizeof w.nodes[1].options.peers[1], "127.0.0.1:1");
+    for (unsigned i = 0; i < 3; i++)
+        world_start(&w, i);
+    world_run(&w, 5000);
+    assert_int_equal(world_leader(&w), -1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(uuid_is_zero(w.nodes[i].disk.identity.cluster));
+    world_free(&w);
+}
+
+static void test_peer_with_wiped_disk_takes_its_place_again(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 3);
+    configure_peers(&w, 3);
+    for (unsigned i = 0; i < 3; i++)
+        world_start(&w, i);
+    assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+    world_kill(&w, 0);
+    world_wipe(&w, 0);
+    world_start(&w, 0);
+    world_run(&w, 8000);
+    wait_for_leader(&w);
+    assert_int_equal(world_read(&w, 0, "k", "v"), 0);
+    const struct raft_config *c = raft_config(w.nodes[1].driver->raft, NULL);
+    assert_int_equal(c->n_members, 3);
+    assert_int_equal(raft_config_n_voters(c), 3);
+    assert_non_null(raft_config_find(c, world_id(&w, 0)));
+    world_free(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_write_alone_makes_cluster_after_a_while),
+        cmocka_unit_test(test_first_write_after_contact_is_refused),
+        cmocka_unit_test(test_reads_never_make_a_cluster),
+        cmocka_unit_test(test_wiped_member_written_to_stays_without_cluster),
+        cmocka_unit_test(test_write_waiting_for_election_is_logged_once),
+        cmocka_unit_test(test_init_second_time_is_not_allowed),
+        cmocka_unit_test(test_add_learner_of_other_cluster_is_mismatch),
+        cmocka_unit_test(test_add_learner_dead_address_is_unreachable),
+        cmocka_unit_test(test_change_membership_errors_name_their_node),
+        cmocka_unit_test(test_change_membership_removing_leader_goes_on),
+        cmocka_unit_test(test_membership_every_size_through_a_follower),
+        cmocka_unit_test(test_write_through_any_node_is_read_at_every_other),
+        cmocka_unit_test(test_forwarded_write_whose_answer_is_lost_is_applied_once),
+        cmocka_unit_test(test_write_survives_death_of_leader_and_is_applied_once),
+        cmocka_unit_test(test_write_without_quorum_ends_unknown_at_its_deadline),
+        cmocka_unit_test(test_isolated_leader_serves_no_read),
+        cmocka_unit_test(test_restart_of_all_keeps_everything),
+        cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
+        cmocka_unit_test(test_peers_with_different_lists_form_nothing),
+        cmocka_unit_test(test_peer_with_wiped_disk_takes_its_place_again),
+    };
+    return cmocka_run_group_tests_name("node", tests, NULL, NULL);
+}
