@@ -103,8 +103,12 @@ static void ask_load(struct raft *r, struct raft_progress *p)
 
 static void replicate_to(struct raft *r, struct raft_progress *p)
 {
-    while (p->next <= raft_log_last(r->log).index &&
-           raft_progress_may_send(p, r->opt.window, r->tick)) {
+    uint64_t last = raft_log_last(r->log).index;
+    /* All sent, nothing in flight, and yet it does not have all: a new peer, or
+     * an answer that claimed too little. The last entry finds out (PITFALLS 24). */
+    if (p->next > last && p->match < last && p->n_flights == 0 && !p->loading)
+        raft_progress_probe(p, last);
+    while (p->next <= last && raft_progress_may_send(p, r->opt.window, r->tick)) {
         if (p->next <= raft_log_base(r->log).index)
             return; /* only a snapshot helps; heartbeats go on */
         if (p->next < raft_log_cached_from(r->log))

@@ -366,6 +366,37 @@ void cluster_settle(struct cluster *c)
     }
 }
 
+int cluster_receive(struct cluster *c, unsigned node, const struct raft_message *m)
+{
+    int rc = raft_receive(c->nodes[node].core, m);
+    cluster_pump(c, node);
+    return rc;
+}
+
+struct raft_message cluster_message(enum raft_message_type type, unsigned from, unsigned to,
+                                    uint64_t term, uint64_t seq)
+{
+    return (struct raft_message){
+        .type = type, .from = cluster_id(from), .to = cluster_id(to), .term = term, .seq = seq};
+}
+
+const struct raft_message *cluster_find(const struct cluster *c, enum raft_message_type type,
+                                        unsigned from, unsigned to)
+{
+    const struct raft_message *found = NULL;
+    for (const struct sim_message *m = c->in_flight; m; m = m->next)
+        if (m->m.type == type && cluster_node(m->m.from) == (int)from &&
+            cluster_node(m->m.to) == (int)to)
+            found = &m->m;
+    return found;
+}
+
+void cluster_drop_all(struct cluster *c)
+{
+    while (c->in_flight)
+        cluster_drop(c, 0);
+}
+
 void cluster_cut_off(struct cluster *c, unsigned node)
 {
     for (unsigned i = 0; i < c->n_nodes; i++)
@@ -387,6 +418,19 @@ void cluster_run(struct cluster *c, unsigned ticks)
             cluster_tick(c, i);
         cluster_settle(c);
     }
+}
+
+void cluster_run_node(struct cluster *c, unsigned node, unsigned ticks)
+{
+    while (ticks-- > 0) {
+        cluster_tick(c, node);
+        cluster_settle(c);
+    }
+}
+
+struct raft_status cluster_status(const struct cluster *c, unsigned node)
+{
+    return raft_status(c->nodes[node].core);
 }
 
 int cluster_leader(const struct cluster *c)
@@ -421,27 +465,22 @@ unsigned cluster_elect(struct cluster *c)
 void cluster_elect_node(struct cluster *c, unsigned node)
 {
     int leader = cluster_leader(c);
-    if (leader == (int)node)
-        return;
-    if (leader >= 0) {
+    if (leader >= 0 && leader != (int)node) {
         raft_step_down(c->nodes[leader].core);
         cluster_pump(c, (unsigned)leader);
     }
     cluster_settle(c);
-    /* All forget that they heard a leader; nobody else reaches its timeout. */
-    for (unsigned i = 0; i < ELECTION_TICKS_MIN - 1; i++)
-        for (unsigned k = 0; k < c->n_nodes; k++)
-            cluster_tick(c, k);
+    /* All forget that they heard a leader, nobody reaches its own timeout. */
+    for (unsigned k = 0; k < c->n_nodes; k++)
+        for (unsigned i = 0; i < ELECTION_TICKS_MIN && k != node; i++)
+            if (c->nodes[k].core && cluster_status(c, k).role == RAFT_FOLLOWER)
+                raft_tick(c->nodes[k].core);
+    cluster_drop_all(c);
     for (unsigned i = 0; i < 4 * ELECTION_TICKS_MAX; i++) {
-        struct raft *core = c->nodes[node].core;
-        if (raft_status(core).role == RAFT_LEADER)
+        struct raft_status s = cluster_status(c, node);
+        if (s.role == RAFT_LEADER && s.in_own_term)
             return;
-        cluster_tick(c, node);
-        cluster_settle(c);
-        for (unsigned k = 0; k < c->n_nodes && i == 0; k++)
-            if (k != node && c->nodes[k].core &&
-                raft_status(c->nodes[k].core).role == RAFT_FOLLOWER)
-                cluster_tick(c, k);
+        cluster_run_node(c, node, 1);
     }
     fail_msg("node %u is not elected", node);
 }

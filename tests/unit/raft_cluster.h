@@ -121,6 +121,15 @@ void cluster_drop(struct cluster *c, unsigned k);
 void cluster_duplicate(struct cluster *c, unsigned k);
 /* Delivers everything, and what follows from it, without a tick. */
 void cluster_settle(struct cluster *c);
+/* Hands a hand-made message to a node and carries out the effects. */
+int cluster_receive(struct cluster *c, unsigned node, const struct raft_message *m);
+/* A hand-made message; from and to are nodes. */
+struct raft_message cluster_message(enum raft_message_type type, unsigned from, unsigned to,
+                                    uint64_t term, uint64_t seq);
+/* The newest message in flight of this type between these nodes; NULL: none. Borrowed. */
+const struct raft_message *cluster_find(const struct cluster *c, enum raft_message_type type,
+                                        unsigned from, unsigned to);
+void cluster_drop_all(struct cluster *c);
 void cluster_cut_off(struct cluster *c, unsigned node);
 void cluster_heal(struct cluster *c);
 
@@ -132,6 +141,9 @@ void cluster_run(struct cluster *c, unsigned ticks);
 unsigned cluster_elect(struct cluster *c);
 /* Makes this very node the leader: it alone ticks to its timeout, others heard nobody. */
 void cluster_elect_node(struct cluster *c, unsigned node);
+/* n ticks of one node, the others hear and answer but their clocks stand still. */
+void cluster_run_node(struct cluster *c, unsigned node, unsigned ticks);
+struct raft_status cluster_status(const struct cluster *c, unsigned node);
 /* The leader of the highest term, -1: none. */
 int cluster_leader(const struct cluster *c);
 /* Proposes one command; its payload is unique. */

@@ -185,6 +185,7 @@ static void require_recovery(struct cluster *c)
     cluster_run(c, 20 * ELECTION_TICKS_MAX);
     int leader = cluster_leader(c);
     assert_true(leader >= 0);
+    assert_true(all_agree(c, (unsigned)leader)); /* without another entry to help */
     uint64_t ctx = cluster_read(c, (unsigned)leader);
     struct raft_pos pos;
     assert_int_equal(cluster_propose(c, (unsigned)leader, &pos), 0);
