@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "store/dir.h"
 #include "store/env.h"
+#include "store/guard.h"
 
 #define REMEDY                                                                                     \
     "; this node must not vote with it: move the data directory away, start the node empty and "   \
@@ -39,59 +40,63 @@ static int failed(const struct store_log *log, struct buf *reason, const char *w
     return err;
 }
 
+/* After LMDB fell over what it read: the environment cannot even be closed. */
+static int lost(struct store_log *log, struct buf *reason)
+{
+    log->env = NULL;
+    return damaged(log, reason, "its pages lead nowhere");
+}
+
 /* ---- opening ---- */
 
-static int open_tables(struct store_log *log, MDB_txn *txn, bool *ret_is_new)
+/* In a read transaction, whose commit keeps the handles. MDB_NOTFOUND of the
+ * format: nothing was ever written. */
+static int open_tables(struct store_log *log, MDB_txn *txn, uint32_t *ret_format, bool *ret_is_new)
 {
-    uint32_t format;
     int rc = mdb_dbi_open(txn, NULL, 0, &log->records);
     if (rc)
         return rc;
-    rc = store_get_format(txn, log->records, &format);
+    rc = store_get_format(txn, log->records, ret_format);
     *ret_is_new = rc == MDB_NOTFOUND;
-    if (rc && rc != MDB_NOTFOUND)
-        return rc;
-    return mdb_dbi_open(txn, "entries", MDB_INTEGERKEY | (*ret_is_new ? MDB_CREATE : 0),
-                        &log->entries);
+    if (rc || *ret_format != STORE_FORMAT)
+        return *ret_is_new ? 0 : rc;
+    return mdb_dbi_open(txn, "entries", MDB_INTEGERKEY, &log->entries);
 }
 
-static int check_format(struct store_log *log, struct buf *reason)
+static int prepare(struct store_log *log, bool *ret_is_new, struct buf *reason)
 {
     uint32_t format = 0;
     MDB_txn *txn;
     int rc = mdb_txn_begin(log->env, NULL, MDB_RDONLY, &txn);
     if (!rc) {
-        rc = mdb_dbi_open(txn, NULL, 0, &log->records);
+        rc = open_tables(log, txn, &format, ret_is_new);
         if (!rc)
-            rc = store_get_format(txn, log->records, &format);
-        mdb_txn_abort(txn);
+            rc = mdb_txn_commit(txn);
+        else
+            mdb_txn_abort(txn);
     }
-    if (rc == MDB_NOTFOUND)
-        return 0; /* new */
     if (rc)
-        return failed(log, reason, "the format record", rc);
-    if (format == STORE_FORMAT)
+        return failed(log, reason, "the format or the table of entries", rc);
+    if (*ret_is_new || format == STORE_FORMAT)
         return 0;
     buf_printf(reason, "%s has format %" PRIu32 ", and this version knows format %d only",
                log->path, format, STORE_FORMAT);
     return ERR_VERSION;
 }
 
-static int prepare(struct store_log *log, bool *ret_is_new, struct buf *reason)
+struct open_call {
+    struct store_log *log;
+    size_t map_bytes;
+    bool is_new;
+    struct buf *reason;
+};
+
+static int open_env(void *ctx)
 {
-    int err = check_format(log, reason);
-    if (err)
-        return err;
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
-    if (!rc) {
-        rc = open_tables(log, txn, ret_is_new);
-        if (!rc)
-            rc = mdb_txn_commit(txn);
-        else
-            mdb_txn_abort(txn);
-    }
-    return rc ? failed(log, reason, "the table of entries", rc) : 0;
+    struct open_call *call = ctx;
+    struct store_log *log = call->log;
+    int err = store_env_open(log->path, call->map_bytes, &log->env, call->reason);
+    return err ? err : prepare(log, &call->is_new, call->reason);
 }
 
 int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log, bool *ret_is_new,
@@ -99,14 +104,17 @@ int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log
 {
     struct store_log *log = mem_zalloc(sizeof *log);
     log->path = store_path(dir, "log");
-    int err = store_env_open(log->path, map_bytes, &log->env, reason);
-    if (!err)
-        err = prepare(log, ret_is_new, reason);
-    if (err)
+    struct open_call call = {log, map_bytes, false, reason};
+    int err;
+    if (!store_guard(open_env, &call, &err))
+        err = lost(log, reason);
+    if (err) {
         store_log_close(&log);
-    else
-        *ret_log = log;
-    return err;
+        return err;
+    }
+    *ret_is_new = call.is_new;
+    *ret_log = log;
+    return 0;
 }
 
 void store_log_close(struct store_log **log)
@@ -129,7 +137,9 @@ int store_log_create(struct store_log *log, const struct storage_identity *ident
     int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
     if (rc)
         return failed(log, reason, "a new log", rc);
-    rc = store_put_format(txn, log->records);
+    rc = mdb_dbi_open(txn, "entries", MDB_INTEGERKEY | MDB_CREATE, &log->entries);
+    if (!rc)
+        rc = store_put_format(txn, log->records, STORE_FORMAT);
     if (!rc)
         rc = store_put_identity(txn, log->records, identity);
     if (!rc)
@@ -154,22 +164,36 @@ static int count_boot(struct store_log *log, MDB_txn *txn, struct storage_identi
     return store_put_identity(txn, log->records, identity);
 }
 
-int store_log_boot(struct store_log *log, struct storage_identity *ret_identity, struct buf *reason)
+struct boot_call {
+    struct store_log *log;
+    struct storage_identity identity;
+    struct buf *reason;
+};
+
+static int boot(void *ctx)
 {
-    struct storage_identity identity = {0};
+    struct boot_call *call = ctx;
     MDB_txn *txn;
-    int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
+    int rc = mdb_txn_begin(call->log->env, NULL, 0, &txn);
     if (!rc) {
-        rc = count_boot(log, txn, &identity);
+        rc = count_boot(call->log, txn, &call->identity);
         if (!rc)
             rc = mdb_txn_commit(txn);
         else
             mdb_txn_abort(txn);
     }
-    if (rc)
-        return failed(log, reason, "the identity", rc);
-    *ret_identity = identity;
-    return 0;
+    return rc ? failed(call->log, call->reason, "the identity", rc) : 0;
+}
+
+int store_log_boot(struct store_log *log, struct storage_identity *ret_identity, struct buf *reason)
+{
+    struct boot_call call = {.log = log, .reason = reason};
+    int err;
+    if (!store_guard(boot, &call, &err))
+        return lost(log, reason);
+    if (!err)
+        *ret_identity = call.identity;
+    return err;
 }
 
 /* ---- verifying ---- */
@@ -188,7 +212,9 @@ static int visit(struct store_log *log, const MDB_val *key, const MDB_val *value
         return damaged_entry(log, reason, index, "does not follow on the one before it");
     *link = view.link;
     struct raft_entry *e = store_entry_copy(&view);
+    store_guard_pause(true); /* the visitor's bugs are not the file's */
     int err = visitor->entry(visitor->ctx, e);
+    store_guard_pause(false);
     raft_entry_unref(&e);
     if (err)
         buf_printf(reason, "%s/data.mdb: log entry %" PRIu64 ": %s", log->path, index,
@@ -232,13 +258,29 @@ static int scan_in(struct store_log *log, MDB_txn *txn, const struct store_visit
     return err;
 }
 
-int store_log_scan(struct store_log *log, const struct store_visitor *visitor, struct buf *reason)
+struct scan_call {
+    struct store_log *log;
+    const struct store_visitor *visitor;
+    struct buf *reason;
+};
+
+static int scan(void *ctx)
 {
+    struct scan_call *call = ctx;
     MDB_txn *txn;
-    int rc = mdb_txn_begin(log->env, NULL, MDB_RDONLY, &txn);
+    int rc = mdb_txn_begin(call->log->env, NULL, MDB_RDONLY, &txn);
     if (rc)
-        return failed(log, reason, "the log", rc);
-    int err = scan_in(log, txn, visitor, reason);
+        return failed(call->log, call->reason, "the log", rc);
+    int err = scan_in(call->log, txn, call->visitor, call->reason);
     mdb_txn_abort(txn);
     return err;
+}
+
+int store_log_scan(struct store_log *log, const struct store_visitor *visitor, struct buf *reason)
+{
+    struct scan_call call = {log, visitor, reason};
+    int err;
+    if (store_guard(scan, &call, &err))
+        return err;
+    return lost(log, reason);
 }

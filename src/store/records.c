@@ -67,10 +67,10 @@ static int record_get(MDB_txn *txn, MDB_dbi dbi, const char *name, size_t len,
     return 0;
 }
 
-int store_put_format(MDB_txn *txn, MDB_dbi dbi)
+int store_put_format(MDB_txn *txn, MDB_dbi dbi, uint32_t format)
 {
     struct writer w = {.len = CRC_BYTES};
-    put_be(&w, STORE_FORMAT, 4);
+    put_be(&w, format, 4);
     return record_put(txn, dbi, "format", &w);
 }
 

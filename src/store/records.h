@@ -19,7 +19,7 @@ struct store_ends {
 
 /* Codes of all are LMDB's, for use inside transactions. get: MDB_NOTFOUND,
  * MDB_CORRUPTED (checksum or length); the output is untouched then. */
-int store_put_format(MDB_txn *txn, MDB_dbi dbi);
+int store_put_format(MDB_txn *txn, MDB_dbi dbi, uint32_t format);
 int store_get_format(MDB_txn *txn, MDB_dbi dbi, uint32_t *ret_format);
 int store_put_identity(MDB_txn *txn, MDB_dbi dbi, const struct storage_identity *identity);
 int store_get_identity(MDB_txn *txn, MDB_dbi dbi, struct storage_identity *ret_identity);
