@@ -335,6 +335,7 @@ void driver_pump(struct driver *d)
 {
     do {
         form_pump(d);
+        move_pump(d);
         writes_pump(d);
         reads_pump(d);
         admin_pump(d);

@@ -14,6 +14,7 @@
  *      peer.c      messages in and out        propose.c   writes of clients, forwarding
  *      exchange.c  questions put to others    reads.c     linearizable reads
  *      admin.c     membership commands        form.c      how a cluster comes to be
+ *      move.c      a member at a new address
  */
 #ifndef NODE_DRIVER_H
 #define NODE_DRIVER_H
@@ -61,7 +62,8 @@ struct writes {
     struct write **by_seq; /* ring, cap a power of two */
     uint64_t cap;
     uint64_t seq_last, floor;
-    unsigned forwards_in_flight;
+    uint64_t generation;         /* of leaders */
+    unsigned forwards_in_flight; /* to the present one */
 };
 
 /* ---- linearizable reads (reads.c) ---- */
@@ -104,6 +106,8 @@ struct driver {
         bool asking;
         struct form_peer *peers; /* one for each configured */
     } form;
+
+    uint64_t move_next_ms; /* of the next attempt to tell a new address */
 
     struct lag_sample lag[DRIVER_LAG_SAMPLES];
     unsigned lag_next;
@@ -228,5 +232,9 @@ void form_written(struct driver *d, const struct storage_identity *written);
 void form_abandon(struct driver *d);
 void form_pump(struct driver *d);
 void form_free(struct driver *d);
+
+/* move.c */
+void move_pump(struct driver *d);
+void move_answered(struct driver *d, int err, const struct wire_message *m);
 
 #endif

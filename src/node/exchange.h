@@ -14,8 +14,10 @@ enum exchange_kind {
     EXCHANGE_RAFT,
     EXCHANGE_FORWARD,
     EXCHANGE_ADMIN,
-    EXCHANGE_HELLO,
-    EXCHANGE_FORM
+    EXCHANGE_HELLO, /* for an admin operation */
+    EXCHANGE_FORM_HELLO,
+    EXCHANGE_FORM,
+    EXCHANGE_MOVE_HELLO,
 };
 
 struct exchange {
@@ -23,9 +25,9 @@ struct exchange {
     uint64_t id;
     enum exchange_kind kind;
     struct uuid peer; /* zero: not known yet */
-    uint64_t
-        owner; /* EXCHANGE_ADMIN, HELLO: the operation; HELLO, FORM of forming: the peer's place */
-    bool of_form;
+    /* ADMIN, HELLO: the operation. FORM_HELLO, FORM: the peer's place. FORWARD: the generation of
+     * leaders. */
+    uint64_t owner;
     uint64_t *seqs; /* EXCHANGE_FORWARD: which writes, owned */
     unsigned n_seqs;
 };

@@ -160,10 +160,9 @@ static void ask(struct driver *d, unsigned place, enum wire_type type)
         m.form.n_peers = d->o.n_peers;
         memcpy(m.form.peers, d->o.peers, sizeof m.form.peers);
     }
-    struct exchange *x = exchange_ask(d, hello ? EXCHANGE_HELLO : EXCHANGE_FORM,
+    struct exchange *x = exchange_ask(d, hello ? EXCHANGE_FORM_HELLO : EXCHANGE_FORM,
                                       hello ? TRANSPORT_HELLO : TRANSPORT_FORM, TRANSPORT_CONTROL,
                                       d->o.peers[place], FORM_TIMEOUT_MS, &m);
-    x->of_form = true;
     x->owner = place;
     d->form.n_waiting++;
 }
@@ -225,7 +224,7 @@ void form_answered(struct driver *d, struct exchange *x, int err, const struct w
     unsigned place = (unsigned)x->owner;
     d->form.n_waiting--;
     d->form.peers[place].answered = d->form.peers[place].promised = false;
-    if (err == 0 && x->kind == EXCHANGE_HELLO)
+    if (err == 0 && x->kind == EXCHANGE_FORM_HELLO)
         hello_came(d, place, m);
     else if (err == 0)
         form_came(d, place, m);

@@ -300,8 +300,8 @@ static int judge_answer(const struct driver *d, const struct exchange *x,
         return ERR_ID_MISMATCH;
     if (h->type == WIRE_REFUSED)
         return m->refused.code;
-    if (x->kind == EXCHANGE_HELLO || x->kind == EXCHANGE_FORM)
-        return 0;
+    if (h->type == WIRE_HELLO_REPLY || h->type == WIRE_FORM_REPLY)
+        return 0; /* whoever lives there was asked */
     if (!uuid_equal(h->from, x->peer))
         return ERR_ID_MISMATCH;
     if (x->kind == EXCHANGE_RAFT && !uuid_equal(h->cluster, d->identity.cluster))
@@ -320,6 +320,8 @@ static bool answer_fits(const struct exchange *x, enum wire_type type)
     case EXCHANGE_ADMIN:
         return type == WIRE_ADMIN_REPLY;
     case EXCHANGE_HELLO:
+    case EXCHANGE_FORM_HELLO:
+    case EXCHANGE_MOVE_HELLO:
         return type == WIRE_HELLO_REPLY;
     case EXCHANGE_FORM:
         return type == WIRE_FORM_REPLY;
@@ -355,14 +357,15 @@ static void deliver(struct driver *d, struct exchange *x, int err, const struct 
         writes_forward_answered(d, x, err, m);
         break;
     case EXCHANGE_ADMIN:
+    case EXCHANGE_HELLO:
         admin_answered(d, x, err, m);
         break;
-    case EXCHANGE_HELLO:
+    case EXCHANGE_FORM_HELLO:
     case EXCHANGE_FORM:
-        if (x->of_form)
-            form_answered(d, x, err, m);
-        else
-            admin_answered(d, x, err, m);
+        form_answered(d, x, err, m);
+        break;
+    case EXCHANGE_MOVE_HELLO:
+        move_answered(d, err, m);
         break;
     }
 }

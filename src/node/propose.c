@@ -184,8 +184,10 @@ static bool propose_some(struct driver *d)
     return taken;
 }
 
-/* Puts waiting writes into a FORWARD, as many as one message should carry. Returns their seqs. */
-static uint64_t *fill_forward(struct driver *d, struct wire_message *m, struct buf bytes[])
+/* Puts waiting writes into a FORWARD, as many as one message should carry. Returns their seqs and
+ * the last of their deadlines: until then it makes sense to wait for the answer. */
+static uint64_t *fill_forward(struct driver *d, struct wire_message *m, struct buf bytes[],
+                              uint64_t *ret_deadline_ms)
 {
     unsigned n = 0, n_max = d->o.append_entries_max;
     size_t total = 0;
@@ -205,6 +207,8 @@ static uint64_t *fill_forward(struct driver *d, struct wire_message *m, struct b
         list_remove(&wr->link);
         wr->under_way = true;
         wr->term = m->header.term;
+        if (wr->request->deadline_ms > *ret_deadline_ms)
+            *ret_deadline_ms = wr->request->deadline_ms;
     }
     m->forward.n_commands = n;
     return seqs;
@@ -215,13 +219,14 @@ static void forward_waiting(struct driver *d, const struct raft_member *leader)
     struct wire_message m = {.header =
                                  peer_header(d, WIRE_FORWARD, leader->id, leader->incarnation)};
     struct buf *bytes = mem_array(d->o.append_entries_max, sizeof *bytes);
-    uint64_t *seqs = fill_forward(d, &m, bytes);
+    uint64_t deadline_ms = d->now_ms + 1;
+    uint64_t *seqs = fill_forward(d, &m, bytes, &deadline_ms);
     unsigned n = m.forward.n_commands;
-    struct exchange *x =
-        exchange_ask(d, EXCHANGE_FORWARD, TRANSPORT_FORWARD, TRANSPORT_CONTROL, leader->addr,
-                     2 * d->o.election_max_ms + (uint32_t)(d->o.append_bytes_max >> 10), &m);
+    struct exchange *x = exchange_ask(d, EXCHANGE_FORWARD, TRANSPORT_FORWARD, TRANSPORT_CONTROL,
+                                      leader->addr, (uint32_t)(deadline_ms - d->now_ms), &m);
     x->seqs = seqs;
     x->n_seqs = n;
+    x->owner = d->writes.generation;
     d->writes.forwards_in_flight++;
     for (unsigned i = 0; i < n; i++)
         buf_free(&bytes[i]);
@@ -276,7 +281,8 @@ static void settle_forwarded(struct driver *d, struct write *wr,
 void writes_forward_answered(struct driver *d, struct exchange *x, int err,
                              const struct wire_message *m)
 {
-    d->writes.forwards_in_flight--;
+    if (x->owner == d->writes.generation)
+        d->writes.forwards_in_flight--;
     bool matches = err == 0 && m->forward_reply.n_results == x->n_seqs;
     bool refused = m && m->header.type == WIRE_REFUSED;
     for (unsigned i = 0; i < x->n_seqs; i++) {

@@ -327,6 +327,38 @@ static void test_restart_of_all_keeps_everything(void **state)
     world_free(&w);
 }
 
+/* ---- a member at a new address ---- */
+
+static void test_member_that_comes_up_elsewhere_is_found_again(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned follower = ((unsigned)world_leader(&w) + 1) % 3;
+    world_kill(&w, follower);
+    snprintf(w.nodes[follower].options.addr, sizeof w.nodes[follower].options.addr, "127.0.0.1:77");
+    world_start(&w, follower);
+    assert_int_equal(world_write(&w, (unsigned)world_leader(&w), "k", "v"), 0);
+    assert_int_equal(world_read(&w, follower, "k", "v"), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_string_equal(driver_member(w.nodes[i].driver, world_id(&w, follower))->addr,
+                            "127.0.0.1:77");
+    world_free(&w);
+}
+
+static void test_single_node_at_a_new_address_says_so(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 1);
+    world_kill(&w, 0);
+    snprintf(w.nodes[0].options.addr, sizeof w.nodes[0].options.addr, "127.0.0.1:77");
+    world_start(&w, 0);
+    world_run(&w, 2000);
+    assert_string_equal(driver_member(w.nodes[0].driver, world_id(&w, 0))->addr, "127.0.0.1:77");
+    world_free(&w);
+}
+
 /* ---- forming by configured peers ---- */
 
 static void configure_peers(struct world *w, unsigned n)
@@ -420,6 +452,8 @@ int main(void)
         cmocka_unit_test(test_write_without_quorum_ends_unknown_at_its_deadline),
         cmocka_unit_test(test_isolated_leader_serves_no_read),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
+        cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
+        cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
         cmocka_unit_test(test_peers_with_different_lists_form_nothing),
         cmocka_unit_test(test_peer_with_wiped_disk_takes_its_place_again),
