@@ -17,7 +17,7 @@
 enum {
     DATA_WINDOW = 1,
     CONNECT_TIMEOUT_MS = 2000,
-    IDLE_MAX_S = 15,
+    IDLE_MAX_S = 60,
     /* Kept-alive connections: each peer has a few for every lane. */
     CONNECTIONS_KEPT = LIMIT_PEERS * 8,
     CALLS_KEPT = 64, /* idle easy handles */

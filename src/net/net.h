@@ -20,7 +20,7 @@ struct net; /* opaque */
 struct net_options {
     unsigned data_window;        /* DATA requests in flight to one address; 1 */
     uint32_t connect_timeout_ms; /* at most the request's own; 2000 */
-    uint32_t idle_max_s;         /* a connection idle for longer is not used again; 15. Must be
+    uint32_t idle_max_s;         /* a connection idle for longer is not used again; 60. Must be
                                     below the server's idle timeout */
 };
 

@@ -155,6 +155,50 @@ static void test_every_error_comes_back_as_it_was(void **state)
     }
 }
 
+/* The numbers of crabcluster-protocol(7), from 1 on. */
+static void test_error_numbers_are_those_of_the_manual(void **state)
+{
+    (void)state;
+    static const int codes[] = {
+        0,
+        ERR_INVALID,
+        ERR_TOO_LARGE,
+        ERR_NOT_FOUND,
+        ERR_EXISTS,
+        ERR_BUSY,
+        ERR_OVERLOADED,
+        ERR_NO_LEADER,
+        ERR_NOT_LEADER,
+        ERR_UNKNOWN,
+        ERR_STALE,
+        ERR_TIMEOUT,
+        ERR_UNREACHABLE,
+        ERR_NOT_ALLOWED,
+        ERR_IN_PROGRESS,
+        ERR_LAGGING,
+        ERR_EMPTY,
+        ERR_ID_MISMATCH,
+        ERR_CLUSTER_MISMATCH,
+        ERR_INCARNATION_MISMATCH,
+        ERR_VERSION,
+        ERR_CORRUPT,
+        ERR_IO,
+        ERR_NO_SPACE,
+        ERR_PERMISSION,
+        ERR_UNINITIALIZED,
+        ERR_SHUTDOWN,
+    };
+    for (unsigned i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        struct wire_message m;
+        struct buf b = BUF_INIT;
+        wire_sample_make(WIRE_FORM_REPLY, WIRE_SAMPLE_LEAST, &m);
+        m.form_reply.err = codes[i];
+        wire_encode(&m, &b);
+        assert_int_equal(b.data[WIRE_HEADER_BYTES], i);
+        buf_free(&b);
+    }
+}
+
 static void test_error_number_of_a_newer_version_is_unknown(void **state)
 {
     (void)state;
@@ -318,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_every_message_comes_back_as_it_was),
         cmocka_unit_test(test_append_of_most_entries_comes_back),
         cmocka_unit_test(test_every_error_comes_back_as_it_was),
+        cmocka_unit_test(test_error_numbers_are_those_of_the_manual),
         cmocka_unit_test(test_error_number_of_a_newer_version_is_unknown),
         cmocka_unit_test(test_bytes_are_those_of_the_manual),
         cmocka_unit_test(test_every_truncation_is_refused),

@@ -61,7 +61,7 @@ static void put_append(struct buf *b, struct raft_pos prev, unsigned type, uint6
     buf_put_varint(b, 1);
     buf_put_u8(b, (uint8_t)type);
     buf_put_varint(b, term);
-    buf_put_string(b, "0123456789", len);
+    buf_put_string(b, "0123456789abcdef", len);
 }
 
 static void test_append_that_no_leader_sends_is_refused(void **state)
@@ -96,6 +96,17 @@ static void test_append_that_no_leader_sends_is_refused(void **state)
         else
             wire_assert_payload_refused(WIRE_APPEND, 5, &b);
     }
+    buf_free(&b);
+}
+
+static void test_heartbeat_above_the_leaders_term_is_refused(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    buf_append(&b, "\5\11\0\0", 4); /* prev of term 5, no entries */
+    wire_assert_payload_taken(WIRE_APPEND, 5, &b);
+    buf_append(&b, "\6\11\0\0", 4);
+    wire_assert_payload_refused(WIRE_APPEND, 5, &b);
     buf_free(&b);
 }
 
@@ -294,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_frame_of_another_kind_is_refused),
         cmocka_unit_test(test_type_that_is_none_is_refused),
         cmocka_unit_test(test_append_that_no_leader_sends_is_refused),
+        cmocka_unit_test(test_heartbeat_above_the_leaders_term_is_refused),
         cmocka_unit_test(test_positions_and_flags_that_cannot_be_are_refused),
         cmocka_unit_test(test_address_that_is_none_is_refused),
         cmocka_unit_test(test_admin_and_form_beyond_their_limits_are_refused),
