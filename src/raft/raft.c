@@ -121,10 +121,13 @@ int raft_bootstrap(struct raft *r, const struct raft_config *config)
     struct raft_entry *e = raft_entry_new(RAFT_ENTRY_CONFIG, first, (uint32_t)bytes.len);
     memcpy(e->data, bytes.data, bytes.len);
     buf_free(&bytes);
-    raft_become_follower(r, 1, UUID_ZERO);
     raft_append_entry(r, e);
     raft_entry_unref(&e);
+    /* Who is alone leads in term 1 and so wrote its first entry itself. Of several
+     * voters nobody leads in term 1: the first election is for term 2. */
     campaign_if_alone(r);
+    if (r->term == 0)
+        raft_become_follower(r, 1, UUID_ZERO);
     return 0;
 }
 

@@ -31,6 +31,7 @@ static void test_election_single_voter_leads_at_once_and_after_restart(void **st
     (void)state;
     struct cluster *c = cluster_new(1, 1, 1);
     assert_int_equal(cluster_status(c, 0).role, RAFT_LEADER);
+    assert_int_equal(cluster_status(c, 0).term, 1); /* as API.md shows it for /init */
     assert_int_equal(cluster_status(c, 0).commit, 2);
     struct raft_config config = {.n_members = 1, .members = {cluster_member(0)}};
     config.members[0].roles = RAFT_VOTER;
@@ -38,6 +39,7 @@ static void test_election_single_voter_leads_at_once_and_after_restart(void **st
     cluster_crash(c, 0);
     cluster_restart(c, 0);
     assert_int_equal(cluster_status(c, 0).role, RAFT_LEADER);
+    assert_int_equal(cluster_status(c, 0).term, 2);
     assert_true(cluster_status(c, 0).in_own_term);
     cluster_free(&c);
 }
