@@ -59,6 +59,7 @@ struct http_headers {
     const char *origin;
     const char *fetch_site;
     const char *bad_host; /* the first Host that is not ours */
+    bool two_lengths;     /* more than one Content-Length */
     size_t bytes;         /* of all of them and the request line */
 };
 

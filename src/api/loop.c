@@ -189,6 +189,8 @@ static enum MHD_Result note_header(void *cls, enum MHD_ValueKind kind, const cha
     for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (!*wanted[i].to && strcasecmp(name, wanted[i].name) == 0)
             *wanted[i].to = value;
+    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 && h->content_length != value)
+        h->two_lengths = true;
     if (!h->bad_host && strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0 &&
         !guard_host_is_ours(x->server->options, value))
         h->bad_host = value;
@@ -331,15 +333,21 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
     return x->body_discarded > DISCARD_BYTES ? MHD_NO : MHD_YES;
 }
 
-/* The headers are there. A client that waits for "100 Continue" is told at once when its
- * body is not wanted; any other sends it before it reads, so the answer comes after it. */
+/* A client that waits for "100 Continue" is told at once when its body is not wanted. Any
+ * other sends it before it reads, so the answer comes after it, unless that takes too long. */
+static bool answers_before_body(const struct http_exchange *x)
+{
+    const char *length = x->headers.content_length;
+    return length && (x->headers.expect || strtoull(length, NULL, 10) > DISCARD_BYTES);
+}
+
 static enum MHD_Result begin(struct http_loop *l, struct MHD_Connection *c, const char *url,
                              const char *method, void **con_cls)
 {
     struct http_exchange *x = exchange_new(l, c, url, method);
     *con_cls = x;
     if (x->status != 0)
-        return x->headers.expect && x->headers.content_length ? send_answer(x) : MHD_YES;
+        return answers_before_body(x) ? send_answer(x) : MHD_YES;
     if (x->headers.content_length) {
         size_t claimed = strtoull(x->headers.content_length, NULL, 10);
         buf_reserve(&x->body, (claimed < BODY_AHEAD ? claimed : BODY_AHEAD) + 1);

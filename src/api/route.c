@@ -241,7 +241,10 @@ void route_begin(struct http_exchange *x, const char *target)
                   LIMIT_HEADER_BYTES);
     else if (refusal)
         reply_err(x, 403, "Forbidden", "%s", refusal);
-    else if (!x->route->peer && !place_take_client(x->place)) {
+    else if (x->headers.two_lengths) {
+        reply_bad_request(x, "more than one Content-Length: where the body ends is not known");
+        x->close = true;
+    } else if (!x->route->peer && !place_take_client(x->place)) {
         reply_api_err(x, 503, "Overloaded", "all %u connections are taken (max-connections)",
                       x->server->options->max_connections);
         x->retry_after_s = 1;

@@ -241,6 +241,34 @@ static void test_body_over_the_limit_is_refused_however_it_is_sent(void **state)
     buf_free(&b);
 }
 
+/* How a raw request is answered. */
+static int raw_status(const struct fixture *f, const char *request)
+{
+    struct buf body = BUF_INIT;
+    int fd = raw_connect(f);
+    raw_send(fd, request);
+    int status = raw_read_answer(fd, &body);
+    close(fd);
+    buf_free(&body);
+    return status;
+}
+
+static void test_body_too_large_to_wait_for_is_413_at_once(void **state)
+{
+    assert_int_equal(raw_status(*state, "POST /write HTTP/1.1\r\nHost: localhost\r\n"
+                                        "Content-Length: 99999999999\r\n\r\n"),
+                     413);
+}
+
+static void test_two_content_lengths_are_400(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(raw_status(f, "POST /read HTTP/1.1\r\nHost: localhost\r\n"
+                                   "Content-Length: 3\r\nContent-Length: 4\r\n\r\n\"k\" "),
+                     400);
+    assert_int_equal(total(f), 0);
+}
+
 static void test_batch_limits(void **state)
 {
     struct fixture *f = *state;
@@ -437,6 +465,8 @@ int main(void)
         TEST(test_head_is_get_without_the_body),
         TEST(test_sizes_at_the_limit_pass_and_beyond_are_413),
         TEST(test_body_over_the_limit_is_refused_however_it_is_sent),
+        TEST(test_body_too_large_to_wait_for_is_413_at_once),
+        TEST(test_two_content_lengths_are_400),
         TEST(test_batch_limits),
         TEST(test_headers_over_the_limit_are_431),
         TEST(test_browser_rule),
