@@ -4,6 +4,7 @@
 #include "store/log.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "store/dir.h"
@@ -198,13 +199,21 @@ int store_log_boot(struct store_log *log, struct storage_identity *ret_identity,
 
 /* ---- verifying ---- */
 
+uint64_t store_key_index(const MDB_val *key)
+{
+    size_t index = 0;
+    if (key->mv_size == sizeof index)
+        memcpy(&index, key->mv_data, sizeof index);
+    return index;
+}
+
 /* Checks one entry against the link before it and hands it to the visitor. */
 static int visit(struct store_log *log, const MDB_val *key, const MDB_val *value,
                  const struct store_visitor *visitor, struct store_link *link, struct buf *reason)
 {
     uint64_t index = link->pos.index + 1;
     struct store_entry_view view;
-    if (key->mv_size != sizeof(size_t) || *(const size_t *)key->mv_data != index)
+    if (store_key_index(key) != index)
         return damaged_entry(log, reason, index, "is missing");
     if (store_entry_decode(index, value->mv_data, value->mv_size, &view) != 0)
         return damaged_entry(log, reason, index, "does not match its checksum");

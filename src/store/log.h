@@ -37,6 +37,9 @@ MUST_CHECK int store_log_create(struct store_log *log, const struct storage_iden
 /* Reads the identity, counts the boot and makes that durable. */
 MUST_CHECK int store_log_boot(struct store_log *log, struct storage_identity *ret_identity,
                               struct buf *reason);
+/* The index that a key of the table of entries holds; 0: it is no key of ours.
+ * LMDB aligns keys to 2 bytes only. */
+uint64_t store_key_index(const MDB_val *key);
 /* See store_scan(). */
 MUST_CHECK int store_log_scan(struct store_log *log, const struct store_visitor *visitor,
                               struct buf *reason);

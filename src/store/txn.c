@@ -35,8 +35,7 @@ static void find_last(struct store_txn *t)
     }
     if (t->rc)
         return;
-    size_t index = *(const size_t *)key.mv_data;
-    if (store_entry_decode(index, value.mv_data, value.mv_size, &view) != 0)
+    if (store_entry_decode(store_key_index(&key), value.mv_data, value.mv_size, &view) != 0)
         t->rc = MDB_CORRUPTED;
     else
         t->ends.last = view.link;
@@ -113,7 +112,7 @@ static int collect(MDB_cursor *cursor, struct storage_load *l, unsigned n_max)
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
     for (; !rc; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         struct store_entry_view view;
-        if (*(const size_t *)key.mv_data != l->first + l->n_entries ||
+        if (store_key_index(&key) != l->first + l->n_entries ||
             store_entry_decode(l->first + l->n_entries, value.mv_data, value.mv_size, &view) != 0)
             return MDB_CORRUPTED;
         bytes += view.len;
