@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/api.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,8 +14,12 @@
 
 #define THREADS_MAX 64
 
+#define HOST_NAME_BYTES 256
+
 struct api {
     struct api_options options;
+    const char **own_names; /* owned; the names themselves are the caller's, but for: */
+    char host_name[HOST_NAME_BYTES], short_name[HOST_NAME_BYTES];
     struct http_server server;
     struct listener *listener;
 };
@@ -24,6 +30,22 @@ static unsigned loops_wanted(const struct api_options *o)
         return o->threads < THREADS_MAX ? o->threads : THREADS_MAX;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores < 1 ? 1 : cores > 4 ? 4 : (unsigned)cores;
+}
+
+/* The machine's name, whole and up to the first dot, is a name of this node too. */
+static void add_host_name(struct api *a)
+{
+    struct api_options *o = &a->options;
+    if (gethostname(a->host_name, sizeof a->host_name - 1) != 0 || !a->host_name[0])
+        return;
+    snprintf(a->short_name, sizeof a->short_name, "%s", a->host_name);
+    a->short_name[strcspn(a->short_name, ".")] = 0;
+    a->own_names = mem_array(o->n_own_names + 2, sizeof *a->own_names);
+    for (unsigned i = 0; i < o->n_own_names; i++)
+        a->own_names[i] = o->own_names[i];
+    a->own_names[o->n_own_names++] = a->host_name;
+    a->own_names[o->n_own_names++] = a->short_name;
+    o->own_names = a->own_names;
 }
 
 static void stop_loops(struct http_server *s)
@@ -51,6 +73,7 @@ int api_start(const struct api_options *options, struct node *node, struct buf *
 {
     struct api *a = mem_zalloc(sizeof *a);
     a->options = *options;
+    add_host_name(a);
     a->server.options = &a->options;
     a->server.node = node;
     uuid_format(node_id(node), a->server.node_text);
@@ -91,5 +114,6 @@ void api_stop(struct api **a)
     atomic_store(&it->server.draining, true);
     listener_close(&it->listener);
     stop_loops(&it->server);
+    MEM_FREE(it->own_names);
     MEM_FREE(*a);
 }

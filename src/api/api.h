@@ -22,7 +22,7 @@ struct node;
 struct api_options {
     const char *bind_addr;        /* HOST:PORT */
     const char *advertise_addr;   /* HOST:PORT that others use; NULL: bind_addr */
-    const char *const *own_names; /* further names of this machine, for the Host check */
+    const char *const *own_names; /* names beside the host name, for the Host check */
     unsigned n_own_names;
     const char *const *allowed_origins; /* "https://ui.example.org" */
     unsigned n_allowed_origins;

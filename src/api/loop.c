@@ -39,8 +39,8 @@
 #define CONNECTION_BYTES (32 * KIB)
 /* What is read and thrown away of a body that was refused, before the connection is closed. */
 #define DISCARD_BYTES (64 * MIB)
-#define BODY_KEEP     (4 * KIB) /* reserved for a body whose length is not told */
-#define BODY_AHEAD    (MIB)     /* reserved at most before the bytes are there */
+#define BODY_AHEAD    MIB /* reserved at most before the bytes are there */
+#define SUBMIT_BATCH  64  /* requests that the node gets at once */
 
 struct socket_mail {
     struct socket_mail *next;
@@ -61,8 +61,10 @@ struct http_loop {
     _Atomic(struct socket_mail *) sockets;
     atomic_bool asleep; /* or about to be: whoever sends mail must wake it */
 
-    unsigned n_parked; /* exchanges whose request the node has */
-    struct rng rng;    /* for request ids */
+    unsigned n_parked;  /* exchanges whose request the node has, or will have */
+    struct list unsent; /* the requests that the node does not have yet */
+    unsigned n_unsent;
+    struct rng rng; /* for request ids */
     struct uuid leader;
     char leader_text[UUID_TEXT_LEN + 1];
     struct stats stats;
@@ -104,6 +106,14 @@ static void on_done(struct node_request *r)
     wake(l);
 }
 
+/* Giving requests to the node one by one, as they are read, would wake its thread for each. */
+static void submit_all(struct http_loop *l)
+{
+    for (struct list *it; (it = list_pop_front(&l->unsent));)
+        node_submit(l->server->node, LIST_ENTRY(it, struct node_request, link));
+    l->n_unsent = 0;
+}
+
 void http_submit(struct http_exchange *x, struct node_request *r)
 {
     ASSERT(!x->request);
@@ -112,7 +122,9 @@ void http_submit(struct http_exchange *x, struct node_request *r)
     r->owner = x;
     r->done = on_done;
     r->deadline_ms = clock_now_ms() + x->server->options->request_timeout_ms;
-    node_submit(x->server->node, r);
+    list_push_back(&x->loop->unsent, &r->link);
+    if (++x->loop->n_unsent == SUBMIT_BATCH)
+        submit_all(x->loop);
 }
 
 static void add_socket(struct http_loop *l, struct socket_mail *m)
@@ -459,6 +471,7 @@ static void *loop_thread(void *arg)
         sleep_until_something(l);
         take_mail(l);
         MHD_run(l->daemon);
+        submit_all(l);
     }
     take_mail(l);       /* sockets that came last */
     MHD_run(l->daemon); /* lets go of what was resumed last */
@@ -495,6 +508,7 @@ int loop_start(struct http_server *server, struct http_loop **ret_loop)
 {
     struct http_loop *l = mem_zalloc(sizeof *l);
     l->server = server;
+    list_init(&l->unsent);
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->daemon = start_daemon(l);

@@ -2,6 +2,7 @@
 #include "stub_node.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -15,7 +16,8 @@ struct node {
     pthread_t thread;
     struct list waiting;
     bool holding, shut_down, ending;
-    struct uuid id, leader;
+    struct uuid id;
+    atomic_ullong leader_hi, leader_lo;
     struct kv *kv;
     uint64_t seq, index;
     unsigned n_seen[TYPES];
@@ -155,10 +157,11 @@ void node_submit(struct node *n, struct node_request *r)
     bool was_empty = list_is_empty(&n->waiting);
     list_push_back(&n->waiting, &r->link);
     n->n_seen[r->type]++;
-    n->last[r->type] = *r;
+    if (r->type != NODE_READ && r->type != NODE_WRITE)
+        n->last[r->type] = *r;
+    pthread_mutex_unlock(&n->lock);
     if (was_empty)
         pthread_cond_signal(&n->more);
-    pthread_mutex_unlock(&n->lock);
 }
 
 int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
@@ -179,11 +182,7 @@ struct uuid node_id(const struct node *n)
 
 struct uuid node_leader_hint(const struct node *n)
 {
-    struct node *mine = (struct node *)(uintptr_t)n;
-    pthread_mutex_lock(&mine->lock);
-    struct uuid leader = n->leader;
-    pthread_mutex_unlock(&mine->lock);
-    return leader;
+    return (struct uuid){atomic_load(&n->leader_hi), atomic_load(&n->leader_lo)};
 }
 
 void stub_node_script(struct node *n, enum node_request_type type, int err,
@@ -211,9 +210,8 @@ void stub_node_set_status(struct node *n, const struct node_status *status)
 
 void stub_node_set_leader(struct node *n, struct uuid leader)
 {
-    pthread_mutex_lock(&n->lock);
-    n->leader = leader;
-    pthread_mutex_unlock(&n->lock);
+    atomic_store(&n->leader_hi, leader.hi);
+    atomic_store(&n->leader_lo, leader.lo);
 }
 
 void stub_node_hold(struct node *n, bool hold)

@@ -359,6 +359,10 @@ static void test_browser_rule(void **state)
     f->options.n_own_names = 2;
     f->options.advertise_addr = "adv.example:9";
     fixture_restart(f);
+    char name[256] = "Host: ";
+    assert_int_equal(gethostname(name + 6, sizeof name - 7), 0);
+    assert_int_equal(call_bytes(f, "GET", "/get-id", NULL, 0, (const char *const[]){name, NULL}),
+                     200);
     for (unsigned i = 0; i < sizeof browsers / sizeof *browsers; i++) {
         const struct browser *b = &browsers[i];
         long status = call_bytes(f, "POST", "/read", "\"k\"", 3, b->headers);
