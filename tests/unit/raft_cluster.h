@@ -77,6 +77,7 @@ struct cluster {
     } committed[CLUSTER_LOG + 1];
     uint64_t n_committed;
     int leader_of_term[CLUSTER_TERMS]; /* node, -1: none seen */
+    bool by_hand; /* the test plays the leader: what is committed is its business */
     /* Sees every message before it goes out; false drops it. NULL: all pass. */
     bool (*filter)(struct cluster *c, const struct raft_message *m);
     void *filter_arg;

@@ -1,0 +1,775 @@
+/* SPDX-License-Identifier: MIT
+ * raft/: the log, as protocol stories. Numbers are items of PITFALLS part 1.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "raft_cluster.h"
+
+/* ---- appends by hand, from node 0 to node 1 ---- */
+
+enum { BATCH_MAX = 64 };
+
+struct batch {
+    struct raft_message m;
+    struct raft_entry *entries[BATCH_MAX];
+};
+
+/* Entries after prev, one for each term given (0 ends them). */
+static struct batch batch(uint64_t leader_term, uint64_t seq, struct raft_pos prev, uint64_t commit,
+                          const uint64_t terms[])
+{
+    struct batch b = {.m = cluster_message(RAFT_APPEND, 0, 1, leader_term, seq)};
+    b.m.append.prev = prev;
+    b.m.append.commit = commit;
+    for (; terms && terms[b.m.append.n_entries]; b.m.append.n_entries++) {
+        unsigned i = b.m.append.n_entries;
+        struct raft_pos pos = {terms[i], prev.index + i + 1};
+        b.entries[i] = raft_entry_new(RAFT_ENTRY_NOOP, pos, 0);
+    }
+    return b;
+}
+
+static int receive(struct cluster *c, struct batch *b)
+{
+    b->m.append.entries = b->entries;
+    int rc = cluster_receive(c, 1, &b->m);
+    for (unsigned i = 0; i < b->m.append.n_entries; i++)
+        raft_entry_unref(&b->entries[i]);
+    return rc;
+}
+
+static int append(struct cluster *c, uint64_t leader_term, struct raft_pos prev, uint64_t commit,
+                  const uint64_t terms[])
+{
+    static uint64_t seq = 1000;
+    struct batch b = batch(leader_term, ++seq, prev, commit, terms);
+    return receive(c, &b);
+}
+
+/* The answer of node 1 to the last append, taken off the network. */
+static struct raft_message answer(struct cluster *c)
+{
+    const struct raft_message *m = cluster_find(c, RAFT_APPEND_REPLY, 1, 0);
+    assert_non_null(m);
+    struct raft_message copy = *m;
+    cluster_drop_all(c);
+    return copy;
+}
+
+#define POS(t, i)  ((struct raft_pos){t, i})
+#define TERMS(...) ((const uint64_t[]){__VA_ARGS__, 0})
+
+/* Two nodes that know of no cluster; node 0 only lends its name. Commits come
+ * from our hand, so the oracle of committed entries must not be asked: nothing
+ * here is applied beyond what these tests say. */
+static struct cluster *pair(void)
+{
+    struct cluster *c = cluster_new(1, 2, 0);
+    c->by_hand = true;
+    return c;
+}
+
+/* 16: a repeated or reordered append deletes nothing. */
+static void test_append_repeated_or_late_truncates_nothing(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    assert_int_equal(append(c, 2, POS(0, 0), 0, TERMS(1, 1, 2, 2, 2)), 0);
+    assert_int_equal(append(c, 2, POS(0, 0), 0, TERMS(1, 1)), 0);
+    assert_int_equal(cluster_status(c, 1).last.index, 5);
+    assert_int_equal(append(c, 2, POS(1, 1), 0, TERMS(1, 2)), 0);
+    assert_int_equal(cluster_status(c, 1).last.index, 5);
+    assert_int_equal(cluster_status(c, 1).durable, 5);
+    cluster_free(&c);
+}
+
+static void test_append_conflict_truncates_from_there(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    assert_int_equal(append(c, 2, POS(0, 0), 0, TERMS(1, 1, 2, 2, 2)), 0);
+    assert_int_equal(append(c, 3, POS(1, 1), 0, TERMS(1, 3)), 0);
+    assert_true(raft_pos_equal(cluster_status(c, 1).last, POS(3, 3)));
+    assert_int_equal(c->nodes[1].log_last, 3);
+    assert_int_equal(c->nodes[1].log[3]->pos.term, 3);
+    uint64_t term = 0;
+    assert_int_equal(raft_term_at(c->nodes[1].core, 2, &term), 0);
+    assert_int_equal(term, 1);
+    assert_int_equal(raft_term_at(c->nodes[1].core, 4, &term), ERR_NOT_FOUND);
+    cluster_free(&c);
+}
+
+/* 17: a stale entry 3 stands where the leader's commit index points. */
+static void test_commit_does_not_reach_beyond_verified_prefix(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    assert_int_equal(append(c, 1, POS(0, 0), 0, TERMS(1, 1, 1)), 0);
+    assert_int_equal(append(c, 2, POS(1, 1), 3, TERMS(1)), 0); /* [2], and 3 is committed */
+    assert_int_equal(cluster_status(c, 1).commit, 2);
+    assert_int_equal(append(c, 2, POS(0, 0), 3, NULL), 0); /* a heartbeat that knows nothing */
+    assert_int_equal(cluster_status(c, 1).commit, 2);
+    assert_int_equal(append(c, 2, POS(1, 2), 3, TERMS(2)), 0);
+    assert_int_equal(cluster_status(c, 1).commit, 3);
+    cluster_free(&c);
+}
+
+/* 18: an append of long ago, before the commit index, is no conflict. */
+static void test_append_before_commit_index_is_no_conflict(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    assert_int_equal(append(c, 2, POS(0, 0), 4, TERMS(1, 1, 2, 2)), 0);
+    assert_int_equal(append(c, 2, POS(1, 1), 4, TERMS(1)), 0);
+    assert_true(answer(c).append_reply.success);
+    assert_int_equal(cluster_status(c, 1).last.index, 4);
+    /* Something else in place of what is committed can only be a mistake. */
+    assert_int_equal(append(c, 3, POS(1, 1), 4, TERMS(3)), ERR_INVALID);
+    assert_int_equal(append(c, 3, POS(2, 2), 4, NULL), ERR_INVALID);
+    assert_int_equal(cluster_status(c, 1).term, 2);
+    assert_int_equal(cluster_status(c, 1).last.index, 4);
+    cluster_free(&c);
+}
+
+static void test_append_malformed_is_invalid_and_changes_nothing(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    assert_int_equal(append(c, 2, POS(0, 0), 0, TERMS(1, 2)), 0);
+    assert_int_equal(append(c, 5, POS(2, 2), 0, TERMS(1)), ERR_INVALID); /* term goes back */
+    assert_int_equal(append(c, 5, POS(2, 2), 0, TERMS(6)), ERR_INVALID); /* of the future */
+    assert_int_equal(append(c, 5, POS(2, 0), 0, NULL), ERR_INVALID);
+    assert_int_equal(append(c, 5, POS(0, 2), 0, NULL), ERR_INVALID);
+    struct batch b = batch(5, 1, POS(2, 2), 0, TERMS(5, 5));
+    b.entries[1]->pos.index++; /* a gap */
+    assert_int_equal(receive(c, &b), ERR_INVALID);
+    b = batch(5, 1, POS(2, 2), 0, TERMS(5));
+    b.entries[0]->type = RAFT_ENTRY_CONFIG; /* of no bytes */
+    assert_int_equal(receive(c, &b), ERR_INVALID);
+    assert_int_equal(cluster_status(c, 1).term, 2);
+    assert_int_equal(cluster_status(c, 1).last.index, 2);
+    cluster_free(&c);
+}
+
+/* The answer claims what is durable, when it is; heartbeats are answered at once. */
+static void test_append_reply_waits_for_disk_and_heartbeat_does_not(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    c->late_disk[1] = true;
+    assert_int_equal(append(c, 1, POS(0, 0), 0, TERMS(1)), 0);
+    assert_null(cluster_find(c, RAFT_APPEND_REPLY, 1, 0));
+    cluster_write(c, 1, 1);
+    assert_int_equal(answer(c).append_reply.match, 1);
+    assert_int_equal(append(c, 1, POS(1, 1), 0, TERMS(1, 1)), 0);
+    assert_int_equal(append(c, 1, POS(1, 3), 0, TERMS(1)), 0);
+    assert_int_equal(c->n_in_flight, 0);
+    assert_int_equal(append(c, 1, POS(1, 1), 0, NULL), 0);
+    assert_int_equal(answer(c).append_reply.match, 1);
+    cluster_write(c, 1, 1);
+    assert_int_equal(answer(c).append_reply.match, 3);
+    cluster_write(c, 1, 1);
+    assert_int_equal(answer(c).append_reply.match, 4);
+    cluster_free(&c);
+}
+
+/* Each of them, with its own seq, though one write made all durable. */
+static void test_append_every_request_has_its_own_answer(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    c->late_disk[1] = true;
+    for (uint64_t i = 0; i < 3; i++) {
+        struct batch b = batch(1, 500 + i, POS(i ? 1 : 0, i), 0, TERMS(1));
+        assert_int_equal(receive(c, &b), 0);
+    }
+    cluster_write(c, 1, 9);
+    assert_int_equal(c->n_in_flight, 3);
+    const struct sim_message *m = c->in_flight;
+    for (uint64_t i = 0; i < 3; i++, m = m->next) {
+        assert_int_equal(m->m.seq, 500 + i);
+        assert_true(m->m.append_reply.success);
+    }
+    cluster_free(&c);
+}
+
+/* The leader of an old term never hears that its entries are durable. */
+static void test_append_reply_held_across_terms_turns_into_refusal(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    c->late_disk[1] = true;
+    assert_int_equal(append(c, 1, POS(0, 0), 0, TERMS(1)), 0);
+    struct raft_message ask = cluster_message(RAFT_VOTE, 0, 1, 2, 77);
+    ask.vote.last = POS(1, 1);
+    /* stickiness passes */
+    for (unsigned i = 0; i < ELECTION_TICKS_MIN; i++)
+        cluster_tick(c, 1);
+    assert_int_equal(cluster_receive(c, 1, &ask), 0);
+    cluster_write(c, 1, 9);
+    struct raft_message refused = *cluster_find(c, RAFT_APPEND_REPLY, 1, 0);
+    assert_false(refused.append_reply.success);
+    assert_int_equal(refused.term, 2);
+    assert_true(cluster_find(c, RAFT_VOTE_REPLY, 1, 0)->vote_reply.granted);
+    cluster_free(&c);
+}
+
+/* 21: the write of an entry completes after the entry was overwritten. The old
+ * completion must not vouch for the new entry. */
+static void test_durable_index_survives_overwriting_aba(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    c->late_disk[1] = true;
+    assert_int_equal(append(c, 1, POS(0, 0), 0, TERMS(1, 1, 1)), 0); /* record 1: 1..3 of term 1 */
+    assert_int_equal(append(c, 2, POS(1, 1), 0, TERMS(2, 2)), 0);    /* record 2: 2..3 of term 2 */
+    cluster_write(c, 1, 1);
+    assert_int_equal(cluster_status(c, 1).durable, 1);
+    assert_int_equal(c->n_in_flight, 0);
+    assert_int_equal(append(c, 3, POS(1, 1), 0, TERMS(1, 1, 1)), 0); /* ABA: term 1 again */
+    cluster_write(c, 1, 1);
+    assert_int_equal(cluster_status(c, 1).durable, 1);
+    cluster_write(c, 1, 1);
+    assert_int_equal(cluster_status(c, 1).durable, 4);
+    assert_int_equal(c->nodes[1].log_last, 4);
+    cluster_free(&c);
+}
+
+/* The hint lies below what was refused, however the logs look. */
+static void test_refusal_hint_lies_below_refused_place(void **state)
+{
+    (void)state;
+    struct cluster *c = pair();
+    assert_int_equal(append(c, 3, POS(0, 0), 0, TERMS(1, 1, 2, 2, 3, 3)), 0);
+    static const struct {
+        struct raft_pos prev, hint;
+    } cases[] = {
+        {{4, 9}, {3, 6}}, /* beyond the end */
+        {{4, 5}, {2, 4}}, /* another term there: what is before may still match */
+        {{2, 6}, {2, 4}}, /* all of term 3 is skipped at once */
+        {{1, 6}, {1, 2}},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cluster_drop_all(c);
+        assert_int_equal(append(c, 5 + i, cases[i].prev, 0, NULL), 0);
+        struct raft_message m = answer(c);
+        assert_false(m.append_reply.success);
+        assert_int_equal(m.append_reply.rejected, cases[i].prev.index);
+        assert_true(raft_pos_equal(m.append_reply.hint, cases[i].hint));
+    }
+    cluster_free(&c);
+}
+
+/* ---- whole clusters ---- */
+
+/* 20: each side has 100 entries the other does not know, of one term or many. */
+static void reconcile(unsigned terms_leader, unsigned terms_follower)
+{
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c);
+    cluster_write_entries(c, leader, 5);
+    cluster_run(c, 5);
+    for (unsigned i = 0; i < 3; i++)
+        cluster_crash(c, i);
+    for (unsigned i = 0; i < 100; i++) { /* odd terms here, even ones there */
+        cluster_plant(c, 0, 11 + 2 * (i * terms_leader / 100), 1);
+        cluster_plant(c, 1, 10 + 2 * (i * terms_follower / 100), 1);
+    }
+    c->nodes[0].hard_state.term = c->nodes[1].hard_state.term = 500;
+    cluster_restart(c, 0);
+    cluster_restart(c, 1);
+    cluster_restart(c, 2);
+    cluster_elect_node(c, 0);
+    cluster_run(c, 10);
+    assert_int_equal(cluster_status(c, 1).commit, cluster_status(c, 0).commit);
+    assert_true(c->nodes[1].applied > 107);
+    unsigned rounds = terms_leader < terms_follower ? terms_leader : terms_follower;
+    assert_true(c->nodes[1].n_appends_rejected <= rounds + 2);
+    cluster_free(&c);
+}
+
+static void test_conflict_of_hundred_entries_ends_in_bounded_rounds(void **state)
+{
+    (void)state;
+    reconcile(1, 1);
+    reconcile(1, 100);
+    reconcile(100, 1);
+    reconcile(100, 100);
+    reconcile(7, 13);
+}
+
+/* A leader moves next down even when the hint is nonsense. */
+static void test_conflict_hint_that_does_not_help_still_makes_progress(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 2, 2);
+    (void)cluster_elect(c);
+    cluster_elect_node(c, 0);
+    cluster_write_entries(c, 0, 20);
+    cluster_run(c, 5);
+    c->cut[0][1] = true;
+    raft_unreachable(c->nodes[0].core, cluster_id(1));
+    struct raft_peer_status peer;
+    assert_int_equal(raft_peer(c->nodes[0].core, cluster_id(1), &peer), 0);
+    uint64_t match = peer.match;
+    assert_int_equal(peer.next, match + 1);
+    for (unsigned i = 0; i < HEARTBEAT_TICKS; i++)
+        cluster_tick(c, 0);
+    cluster_drop_all(c);
+    struct raft_pos pos;
+    assert_int_equal(cluster_propose(c, 0, &pos), 0);
+    const struct raft_message *sent = cluster_find(c, RAFT_APPEND, 0, 1);
+    struct raft_message lie = cluster_message(RAFT_APPEND_REPLY, 1, 0, sent->term, sent->seq);
+    lie.append_reply.rejected = sent->append.prev.index;
+    lie.append_reply.hint = POS(sent->term, sent->append.prev.index + 5);
+    assert_int_equal(cluster_receive(c, 0, &lie), 0);
+    /* It refused what it acknowledged before: that is no reason to go back. */
+    assert_int_equal(raft_peer(c->nodes[0].core, cluster_id(1), &peer), 0);
+    assert_true(peer.match == match && peer.next > match);
+    cluster_heal(c);
+    cluster_run(c, 10 * HEARTBEAT_TICKS);
+    assert_int_equal(c->nodes[1].applied, pos.index);
+    cluster_free(&c);
+}
+
+static bool note_and_drop_appends(struct cluster *c, const struct raft_message *m)
+{
+    uint64_t *seqs = c->filter_arg;
+    if (m->type != RAFT_APPEND)
+        return true;
+    seqs[cluster_node(m->to)] = m->seq;
+    return false;
+}
+
+/* 15: figure 8 of the Raft paper. An entry of an old term on a majority is not
+ * committed by counting; it may still be overwritten. */
+static void test_old_term_entry_on_majority_is_not_committed(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 5, 5);
+    (void)cluster_elect(c);
+    cluster_elect_node(c, 0);
+    cluster_run(c, 5);
+    uint64_t base = cluster_status(c, 0).last.index;
+    for (unsigned i = 0; i < 5; i++)
+        cluster_crash(c, i);
+    uint64_t term = c->nodes[0].hard_state.term;
+    cluster_plant(c, 0, term + 1, 1); /* S1 led term+1, its entry is on S1 and S2 */
+    cluster_plant(c, 1, term + 1, 1);
+    cluster_plant(c, 4, term + 2, 1); /* S5 led term+2, its entry is on S5 alone */
+    for (unsigned i = 0; i < 4; i++) {
+        c->nodes[i].hard_state.term = term + 2;
+        cluster_restart(c, i);
+    }
+    /* S1 leads again. Its old entry gets to a majority, its new one nowhere. */
+    uint64_t seqs[CLUSTER_NODES] = {0};
+    c->filter = note_and_drop_appends;
+    c->filter_arg = seqs;
+    cluster_run_node(c, 0, ELECTION_TICKS_MAX);
+    struct raft_status s1 = cluster_status(c, 0);
+    assert_int_equal(s1.role, RAFT_LEADER);
+    assert_int_equal(s1.last.index, base + 2);
+    for (unsigned i = 1; i < 4; i++) {
+        struct raft_message has = cluster_message(RAFT_APPEND_REPLY, i, 0, s1.term, seqs[i]);
+        has.append_reply.success = true;
+        has.append_reply.match = base + 1;
+        assert_int_equal(cluster_receive(c, 0, &has), 0);
+    }
+    assert_true(cluster_status(c, 0).commit <= base);
+    /* S5 may still win, and its entry replaces that one. */
+    cluster_crash(c, 0);
+    c->filter = NULL;
+    cluster_restart(c, 4);
+    cluster_drop_all(c);
+    cluster_crash(c, 1);
+    cluster_elect_node(c, 4);
+    cluster_run(c, 5);
+    assert_int_equal(c->committed[base + 1].term, term + 2);
+    cluster_restart(c, 0);
+    cluster_restart(c, 1);
+    cluster_run(c, 20);
+    assert_int_equal(c->nodes[0].applied, c->nodes[4].applied);
+    cluster_free(&c);
+}
+
+/* 22: nobody has it durable but the disk that is still writing. */
+static void test_commit_of_single_voter_waits_for_its_own_disk(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 1, 1);
+    c->late_disk[0] = true;
+    struct raft_pos pos;
+    assert_int_equal(cluster_propose(c, 0, &pos), 0);
+    assert_true(cluster_status(c, 0).commit < pos.index);
+    cluster_write(c, 0, 1);
+    assert_int_equal(cluster_status(c, 0).commit, pos.index);
+    cluster_free(&c);
+}
+
+/* The leader's own disk is the slowest: a majority of others is enough. */
+static void test_commit_without_the_leaders_own_disk(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c);
+    cluster_run(c, 5);
+    c->late_disk[leader] = true;
+    struct raft_pos pos;
+    assert_int_equal(cluster_propose(c, leader, &pos), 0);
+    cluster_settle(c);
+    assert_int_equal(cluster_status(c, leader).commit, pos.index);
+    assert_int_equal(c->nodes[leader].applied, pos.index);
+    assert_true(cluster_status(c, leader).durable < pos.index);
+    cluster_free(&c);
+}
+
+/* One follower is down, the other one's disk is slow: nothing is committed. */
+static void test_commit_needs_a_followers_disk(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c), slow = (leader + 1) % 3;
+    cluster_run(c, 5);
+    cluster_crash(c, (leader + 2) % 3);
+    c->late_disk[slow] = true;
+    struct raft_pos pos;
+    assert_int_equal(cluster_propose(c, leader, &pos), 0);
+    cluster_run(c, 3 * ELECTION_TICKS_MAX);
+    assert_int_equal(cluster_leader(c), leader); /* heartbeats are answered all the same */
+    assert_true(cluster_status(c, leader).commit < pos.index);
+    cluster_write(c, slow, 99);
+    cluster_settle(c);
+    assert_int_equal(cluster_status(c, leader).commit, pos.index);
+    cluster_free(&c);
+}
+
+/* ---- flow control ---- */
+
+static unsigned in_flight_to(struct cluster *c, unsigned leader, unsigned peer)
+{
+    struct raft_peer_status s;
+    assert_int_equal(raft_peer(c->nodes[leader].core, cluster_id(peer), &s), 0);
+    return s.in_flight;
+}
+
+/* 24: the window fills, the peer answers nothing; heartbeats go on, and when it
+ * is back all goes on, again and again. */
+static void test_window_full_blocks_no_heartbeat_and_never_leaks(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c), peer = (leader + 1) % 3;
+    cluster_run(c, 5);
+    for (unsigned round = 0; round < 20; round++) {
+        c->cut[peer][leader] = true; /* its answers get lost */
+        cluster_write_entries(c, leader, 30);
+        assert_true(in_flight_to(c, leader, peer) <= c->options.window);
+        for (unsigned i = 0; i < 3 * HEARTBEAT_TICKS; i++) {
+            cluster_tick(c, leader);
+            if (round % 2)
+                raft_unreachable(c->nodes[leader].core, cluster_id(peer));
+        }
+        const struct raft_message *heartbeat = cluster_find(c, RAFT_APPEND, leader, peer);
+        assert_true(heartbeat && heartbeat->append.n_entries == 0);
+        cluster_heal(c);
+        cluster_run(c, 8 * HEARTBEAT_TICKS);
+        assert_int_equal(in_flight_to(c, leader, peer), 0);
+        assert_int_equal(c->nodes[peer].applied, c->nodes[leader].applied);
+    }
+    cluster_free(&c);
+}
+
+/* A connection that is refused at once must not become a busy loop. */
+static void test_unreachable_peer_gets_one_append_per_heartbeat(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c), peer = (leader + 1) % 3;
+    cluster_run(c, 5);
+    cluster_crash(c, peer);
+    cluster_write_entries(c, leader, 5);
+    unsigned sent = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        raft_unreachable(c->nodes[leader].core, cluster_id(peer));
+        cluster_pump(c, leader);
+        sent += cluster_find(c, RAFT_APPEND, leader, peer) != NULL;
+        cluster_drop_all(c);
+    }
+    assert_int_equal(sent, 0);
+    for (unsigned i = 0; i < HEARTBEAT_TICKS; i++)
+        cluster_tick(c, leader);
+    assert_int_equal(in_flight_to(c, leader, peer), 1);
+    cluster_free(&c);
+}
+
+static void test_append_limits_of_entries_and_bytes_hold(void **state)
+{
+    (void)state;
+    struct raft_options o = cluster_default_options();
+    o.append_entries_max = 5;
+    o.append_bytes_max = 1000;
+    o.window = 100;
+    struct cluster *c = cluster_new_with(1, 2, 2, &o);
+    (void)cluster_elect(c);
+    cluster_elect_node(c, 0);
+    cluster_run(c, 5);
+    struct raft_entry *entries[12];
+    for (unsigned i = 0; i < 12; i++) { /* seven small ones, then big ones */
+        entries[i] = raft_entry_new(RAFT_ENTRY_COMMAND, POS(0, 0), i < 7 ? 8 : 2000);
+        memset(entries[i]->data, 0, entries[i]->len);
+    }
+    struct raft_pos first;
+    assert_int_equal(raft_propose(c->nodes[0].core, entries, 12, &first), 0);
+    cluster_pump(c, 0);
+    static const unsigned expected[] = {5, 2, 1, 1, 1, 1, 1};
+    const struct sim_message *m = c->in_flight;
+    for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++, m = m->next) {
+        assert_non_null(m);
+        assert_int_equal(m->m.append.n_entries, expected[i]);
+    }
+    assert_null(m);
+    cluster_settle(c);
+    assert_int_equal(cluster_status(c, 0).commit, first.index + 11);
+    cluster_free(&c);
+}
+
+static void test_uncommitted_bytes_are_bounded_without_quorum(void **state)
+{
+    (void)state;
+    struct raft_options o = cluster_default_options();
+    o.uncommitted_bytes_max = 2000;
+    struct cluster *c = cluster_new_with(1, 3, 3, &o);
+    unsigned leader = cluster_elect(c);
+    cluster_run(c, 5);
+    c->cut[(leader + 1) % 3][leader] = c->cut[(leader + 2) % 3][leader] = true;
+    struct raft_pos pos;
+    unsigned accepted = 0;
+    int rc;
+    while ((rc = cluster_propose(c, leader, &pos)) == 0)
+        accepted++;
+    assert_int_equal(rc, ERR_OVERLOADED);
+    assert_true(accepted > 10 && accepted < 100);
+    cluster_heal(c);
+    cluster_run(c, 10);
+    assert_int_equal(cluster_propose(c, leader, &pos), 0);
+    /* One batch beyond the limit passes when nothing else waits. */
+    cluster_settle(c);
+    struct raft_entry *big = raft_entry_new(RAFT_ENTRY_COMMAND, POS(0, 0), 5000);
+    memset(big->data, 0, big->len);
+    assert_int_equal(raft_propose(c->nodes[leader].core, &big, 1, &pos), 0);
+    assert_int_equal(cluster_propose(c, leader, &pos), ERR_OVERLOADED);
+    cluster_settle(c);
+    assert_int_equal(cluster_propose(c, leader, &pos), 0);
+    cluster_free(&c);
+}
+
+static void test_propose_to_follower_is_refused(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c);
+    struct raft_pos pos = {77, 77};
+    assert_int_equal(cluster_propose(c, (leader + 1) % 3, &pos), ERR_NOT_LEADER);
+    assert_int_equal(pos.index, 77);
+    cluster_free(&c);
+}
+
+/* ---- old entries ---- */
+
+static void test_slow_follower_gets_old_entries_by_load(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c), slow = (leader + 1) % 3;
+    cluster_crash(c, slow);
+    cluster_write_entries(c, leader, 500);
+    cluster_restart(c, slow);
+    cluster_run(c, 30);
+    assert_int_equal(c->nodes[slow].applied, c->nodes[leader].applied);
+    assert_true(c->nodes[leader].n_loads_served >= 400 / c->options.append_entries_max);
+    cluster_free(&c);
+}
+
+/* At most one load for a peer; what cannot be read is asked for again later. */
+static void test_load_is_asked_once_and_again_after_failure(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c), slow = (leader + 1) % 3;
+    struct sim_node *n = &c->nodes[leader];
+    cluster_crash(c, slow);
+    cluster_write_entries(c, leader, 300);
+    c->late_loads = true;
+    cluster_restart(c, slow);
+    cluster_run(c, 10 * HEARTBEAT_TICKS);
+    assert_int_equal(n->n_loads, 1);
+    assert_true(uuid_equal(n->loads[0].peer, cluster_id(slow)));
+    n->n_loads = 0;
+    raft_loaded(n->core, cluster_id(slow), NULL, 0);
+    cluster_pump(c, leader);
+    assert_int_equal(n->n_loads, 0); /* not at once */
+    cluster_run(c, 2 * HEARTBEAT_TICKS);
+    assert_int_equal(n->n_loads, 1);
+    c->late_loads = false;
+    cluster_serve_loads(c, leader);
+    cluster_run(c, 30);
+    assert_int_equal(c->nodes[slow].applied, n->applied);
+    cluster_free(&c);
+}
+
+/* What comes back from the disk is sent only if it is still our log. */
+static void test_load_that_is_not_our_log_is_ignored(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    unsigned leader = cluster_elect(c), slow = (leader + 1) % 3;
+    struct sim_node *n = &c->nodes[leader];
+    cluster_crash(c, slow);
+    cluster_write_entries(c, leader, 300);
+    c->late_loads = true;
+    cluster_restart(c, slow);
+    cluster_run(c, 10 * HEARTBEAT_TICKS);
+    assert_int_equal(n->n_loads, 1);
+    uint64_t first = n->loads[0].first;
+    cluster_drop_all(c);
+    struct raft_entry *wrong = raft_entry_new(RAFT_ENTRY_NOOP, POS(999, first), 0);
+    raft_loaded(n->core, cluster_id(slow), &wrong, 1);
+    raft_entry_unref(&wrong);
+    cluster_pump(c, leader);
+    const struct raft_message *m = cluster_find(c, RAFT_APPEND, leader, slow);
+    assert_true(!m || m->append.n_entries == 0);
+    raft_loaded(n->core, cluster_id(slow), &n->log[first + 1], 1); /* not what was asked */
+    raft_loaded(n->core, cluster_id(7), &n->log[first], 1);        /* nobody */
+    cluster_pump(c, leader);
+    m = cluster_find(c, RAFT_APPEND, leader, slow);
+    assert_true(!m || m->append.n_entries == 0);
+    cluster_free(&c);
+}
+
+/* ---- restart ---- */
+
+static void test_restart_resumes_with_log_and_applies_the_rest(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    for (unsigned round = 0; round < 10; round++) {
+        unsigned leader = cluster_elect(c);
+        cluster_write_entries(c, leader, 20);
+        for (unsigned i = 0; i < 3; i++)
+            cluster_crash(c, i);
+        cluster_drop_all(c);
+        for (unsigned i = 0; i < 3; i++)
+            cluster_restart(c, i);
+    }
+    unsigned leader = cluster_elect(c);
+    cluster_run(c, 10);
+    assert_true(c->n_committed >= 200);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(c->nodes[i].applied, cluster_status(c, leader).commit);
+    cluster_free(&c);
+}
+
+static int restore(struct raft_pos pos, enum raft_entry_type type, uint64_t hard_term)
+{
+    struct raft_options o = cluster_default_options();
+    o.id = cluster_id(0);
+    struct raft *r = raft_new(&o);
+    raft_restore_hard_state(r, (struct raft_hard_state){.term = hard_term});
+    struct raft_entry *first = raft_entry_new(RAFT_ENTRY_NOOP, POS(2, 1), 0);
+    assert_int_equal(raft_restore_entry(r, first), 0);
+    struct raft_entry *e = raft_entry_new(type, pos, 0);
+    int rc = raft_restore_entry(r, e);
+    raft_entry_unref(&first);
+    raft_entry_unref(&e);
+    raft_free(&r);
+    return rc;
+}
+
+static void test_restore_of_broken_log_is_corrupt(void **state)
+{
+    (void)state;
+    assert_int_equal(restore(POS(2, 2), RAFT_ENTRY_NOOP, 5), 0);
+    assert_int_equal(restore(POS(2, 3), RAFT_ENTRY_NOOP, 5), ERR_CORRUPT);
+    assert_int_equal(restore(POS(2, 1), RAFT_ENTRY_NOOP, 5), ERR_CORRUPT);
+    assert_int_equal(restore(POS(1, 2), RAFT_ENTRY_NOOP, 5), ERR_CORRUPT);
+    assert_int_equal(restore(POS(6, 2), RAFT_ENTRY_NOOP, 5), ERR_CORRUPT);
+    assert_int_equal(restore(POS(2, 2), RAFT_ENTRY_CONFIG, 5), ERR_CORRUPT);
+}
+
+/* A log that begins after a base; its configuration lies outside it (28, 29). */
+static void test_restore_with_base_keeps_its_configuration(void **state)
+{
+    (void)state;
+    struct raft_options o = cluster_default_options();
+    o.id = cluster_id(0);
+    struct raft *r = raft_new(&o);
+    struct raft_config config = {.n_members = 2, .auto_leave = true};
+    config.members[0] = cluster_member(0);
+    config.members[0].roles = RAFT_VOTER;
+    config.members[1] = cluster_member(1);
+    config.members[1].roles = RAFT_VOTER_OLD | RAFT_LEARNER_NEXT;
+    raft_restore_base(r, POS(3, 10), &config);
+    raft_restore_hard_state(r, (struct raft_hard_state){.term = 4, .commit = 10});
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NOOP, POS(4, 11), 0);
+    assert_int_equal(raft_restore_entry(r, e), 0);
+    raft_entry_unref(&e);
+    raft_start(r, 10);
+    raft_check(r);
+    struct raft_pos pos;
+    assert_true(raft_config_is_joint(raft_config(r, &pos)));
+    assert_true(raft_pos_equal(pos, POS(3, 10)) && raft_config_is_committed(r));
+    uint64_t term = 0;
+    assert_int_equal(raft_term_at(r, 10, &term), 0);
+    assert_int_equal(term, 3);
+    assert_int_equal(raft_term_at(r, 9, &term), ERR_NOT_FOUND);
+    assert_int_equal(raft_effects(r)->n_apply, 0);
+    /* 19: an append that reaches back before the base is no conflict. */
+    struct raft_message old = cluster_message(RAFT_APPEND, 1, 0, 4, 1);
+    old.append.prev = POS(2, 5);
+    assert_int_equal(raft_receive(r, &old), 0);
+    const struct raft_effects *effects = raft_effects(r);
+    assert_int_equal(effects->n_messages, 1);
+    assert_true(effects->messages[0].append_reply.success);
+    assert_int_equal(effects->messages[0].append_reply.match, 10);
+    raft_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_append_repeated_or_late_truncates_nothing),
+        cmocka_unit_test(test_append_conflict_truncates_from_there),
+        cmocka_unit_test(test_commit_does_not_reach_beyond_verified_prefix),
+        cmocka_unit_test(test_append_before_commit_index_is_no_conflict),
+        cmocka_unit_test(test_append_malformed_is_invalid_and_changes_nothing),
+        cmocka_unit_test(test_append_reply_waits_for_disk_and_heartbeat_does_not),
+        cmocka_unit_test(test_append_every_request_has_its_own_answer),
+        cmocka_unit_test(test_append_reply_held_across_terms_turns_into_refusal),
+        cmocka_unit_test(test_durable_index_survives_overwriting_aba),
+        cmocka_unit_test(test_refusal_hint_lies_below_refused_place),
+        cmocka_unit_test(test_conflict_of_hundred_entries_ends_in_bounded_rounds),
+        cmocka_unit_test(test_conflict_hint_that_does_not_help_still_makes_progress),
+        cmocka_unit_test(test_old_term_entry_on_majority_is_not_committed),
+        cmocka_unit_test(test_commit_of_single_voter_waits_for_its_own_disk),
+        cmocka_unit_test(test_commit_without_the_leaders_own_disk),
+        cmocka_unit_test(test_commit_needs_a_followers_disk),
+        cmocka_unit_test(test_window_full_blocks_no_heartbeat_and_never_leaks),
+        cmocka_unit_test(test_unreachable_peer_gets_one_append_per_heartbeat),
+        cmocka_unit_test(test_append_limits_of_entries_and_bytes_hold),
+        cmocka_unit_test(test_uncommitted_bytes_are_bounded_without_quorum),
+        cmocka_unit_test(test_propose_to_follower_is_refused),
+        cmocka_unit_test(test_slow_follower_gets_old_entries_by_load),
+        cmocka_unit_test(test_load_is_asked_once_and_again_after_failure),
+        cmocka_unit_test(test_load_that_is_not_our_log_is_ignored),
+        cmocka_unit_test(test_restart_resumes_with_log_and_applies_the_rest),
+        cmocka_unit_test(test_restore_of_broken_log_is_corrupt),
+        cmocka_unit_test(test_restore_with_base_keeps_its_configuration),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
