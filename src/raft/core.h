@@ -189,6 +189,8 @@ void raft_align_peers(struct raft *r);
 void raft_free_peers(struct raft *r);
 void raft_on_append_reply(struct raft *r, const struct raft_message *m);
 void raft_send_heartbeat(struct raft *r, unsigned i);
+/* Tells the commit index to all who have the entries and were not told. */
+void raft_tell_commit(struct raft *r);
 /* Sends whatever the windows allow. */
 void raft_replicate(struct raft *r);
 /* The commit rule, and what follows from it. */

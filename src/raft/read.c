@@ -87,13 +87,17 @@ bool raft_read_round_needs(const struct raft *r, unsigned i)
 
 static void finish_round(struct raft *r)
 {
+    bool others = false;
     for (size_t i = 0; i < r->round.n; i++) {
         const struct raft_reader *reader = &r->round.items[i];
         if (uuid_is_zero(reader->from))
             give_result(r, reader->id, 0, r->round_index);
         else
             give_reply(r, reader, true, r->round_index);
+        others = others || !uuid_is_zero(reader->from);
     }
+    if (others)
+        raft_tell_commit(r); /* a follower can serve its read only when it knows the index */
     r->round.n = 0;
     r->round_seq = 0;
 }

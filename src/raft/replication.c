@@ -244,6 +244,13 @@ static bool lags_in_commit(const struct raft *r, const struct raft_progress *p)
     return p->told_commit < r->commit && p->told_commit < p->match;
 }
 
+void raft_tell_commit(struct raft *r)
+{
+    for (unsigned i = 0; i < r->n_peers; i++)
+        if (!raft_is_self(r, i) && lags_in_commit(r, &r->peers[i]))
+            raft_send_heartbeat(r, i);
+}
+
 void raft_replication_tick(struct raft *r)
 {
     bool due = ++r->heartbeat_elapsed >= r->opt.heartbeat_ticks;

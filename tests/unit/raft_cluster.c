@@ -465,6 +465,8 @@ unsigned cluster_elect(struct cluster *c)
 void cluster_elect_node(struct cluster *c, unsigned node)
 {
     int leader = cluster_leader(c);
+    if (leader == (int)node && cluster_status(c, node).in_own_term)
+        return;
     if (leader >= 0 && leader != (int)node) {
         raft_step_down(c->nodes[leader].core);
         cluster_pump(c, (unsigned)leader);
