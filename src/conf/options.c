@@ -62,7 +62,7 @@ const struct conf_option conf_options[CONF_OPTIONS] = {
         .help = "longest silence of the leader that starts an election"},
     [CONF_MAX_PAYLOAD_ENTRIES] = {
         "raft", "max-payload-entries", CONF_TYPE_COUNT, FIELD(max_payload_entries),
-        .min = 1, .max = 65536, .fallback = "500",
+        .min = 1, .max = LIMIT_APPEND_ENTRIES, .fallback = "500",
         .help = "most log entries in one message to a peer"},
     [CONF_MAX_PAYLOAD_BYTES] = {
         "raft", "max-payload-bytes", CONF_TYPE_SIZE, FIELD(max_payload_bytes),
