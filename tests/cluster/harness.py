@@ -283,8 +283,19 @@ class Node:
         return self.start()
 
     def pause(self):
+        """SIGSTOP, and waits until no thread runs any more: on a busy machine that takes
+        a while after the signal."""
         self.process.send_signal(signal.SIGSTOP)
         self.paused = True
+        wait_until(self._is_stopped, 5 * SLOW, f"{self.name} is stopped", pause_s=0.001)
+
+    def _is_stopped(self):
+        tasks = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/stat", encoding="utf-8") as f:
+                if f.read().rpartition(")")[2].split()[0] != "T":
+                    return False
+        return True
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
