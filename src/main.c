@@ -2,8 +2,8 @@
  * The daemon: reads its configuration, starts the parts in order, waits for a
  * signal, ends them in the reverse order. No logic of its own.
  *
- *      store --> node --> net --> api          start
- *      api drains, node drains, then all stop  end
+ *      listen --> store --> node --> net --> serve     start
+ *      api drains, node drains, then all stop          end
  */
 #include "config.h"
 
@@ -41,6 +41,7 @@ struct daemon {
     struct node *node;
     struct net *net;
     struct api *api;
+    bool serving;
 };
 
 static int fail(const char *text)
@@ -94,6 +95,15 @@ static struct node_options node_options(const struct conf *conf)
     return o;
 }
 
+static struct api_limits api_limits(const struct conf *conf)
+{
+    return (struct api_limits){
+        .max_connections = (unsigned)conf->max_connections,
+        .request_timeout_ms = (uint32_t)conf->request_timeout_ms,
+        .max_value_size = conf->max_value_bytes,
+    };
+}
+
 static struct api_options api_options(const struct conf *conf)
 {
     return (struct api_options){
@@ -102,11 +112,9 @@ static struct api_options api_options(const struct conf *conf)
         .allowed_origins = (const char *const *)conf->allowed_origins.items,
         .n_allowed_origins = (unsigned)conf->allowed_origins.n,
         .threads = (unsigned)conf->http_threads,
-        .max_connections = (unsigned)conf->max_connections,
-        .request_timeout_ms = (uint32_t)conf->request_timeout_ms,
-        .max_value_size = conf->max_value_bytes,
         .has_peers = conf->peers.n > 0,
         .version = PACKAGE_VERSION,
+        .limits = api_limits(conf),
     };
 }
 
@@ -166,7 +174,10 @@ static int start(struct daemon *d, struct buf *reason)
     struct api_options api_opts = api_options(&d->conf);
     struct store_options store_opts = {0};
     struct net_options net_opts = {.data_window = node_opts.window};
-    int err = store_open(d->conf.data_dir, &store_opts, &identity, &d->store, reason);
+    int err = api_listen(&api_opts, reason, &d->api);
+    if (err < 0)
+        return err;
+    err = store_open(d->conf.data_dir, &store_opts, &identity, &d->store, reason);
     if (err < 0)
         return err;
     d->node = node_new(&node_opts, &identity);
@@ -176,8 +187,9 @@ static int start(struct daemon *d, struct buf *reason)
     store_start(d->store, &storage_events);
     d->net = net_start(&net_opts, node_transport_events(d->node));
     node_start(d->node, store_storage(d->store), net_transport(d->net));
-    if ((err = api_start(&api_opts, d->node, reason, &d->api)) < 0)
+    if ((err = api_start(d->api, d->node, reason)) < 0)
         return err;
+    d->serving = true;
     char id[UUID_TEXT_LEN + 1];
     LOG_INFO("node %s listens on %s, data in %s", uuid_format(identity.node, id), d->conf.bind_addr,
              d->conf.data_dir);
@@ -188,10 +200,10 @@ static int start(struct daemon *d, struct buf *reason)
 
 static void stop(struct daemon *d)
 {
-    if (d->api)
+    if (d->serving) {
         api_drain(d->api, DRAIN_API_MS);
-    if (d->api)
         node_drain(d->node, DRAIN_NODE_MS);
+    }
     if (d->node)
         node_stop(d->node);
     api_stop(&d->api);
@@ -215,6 +227,8 @@ static void reload(struct daemon *d, int argc, char *const *argv)
         return;
     }
     conf_reload(&d->conf, &fresh, &changed, &restart);
+    struct api_limits limits = api_limits(&d->conf);
+    api_set_limits(d->api, &limits);
     log_set_level(d->conf.log_level);
     LOG_INFO("reload: changed: %s; needs a restart: %s",
              changed.len ? buf_str(&changed) : "nothing",

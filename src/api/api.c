@@ -68,33 +68,43 @@ static int start_loops(struct http_server *s, unsigned n)
     return 0;
 }
 
-int api_start(const struct api_options *options, struct node *node, struct buf *ret_reason,
-              struct api **ret)
+int api_listen(const struct api_options *options, struct buf *ret_reason, struct api **ret)
 {
     struct api *a = mem_zalloc(sizeof *a);
     a->options = *options;
     add_host_name(a);
     a->server.options = &a->options;
-    a->server.node = node;
-    uuid_format(node_id(node), a->server.node_text);
-    places_init(&a->server.places, options->max_connections);
+    places_init(&a->server.places);
+    api_set_limits(a, &options->limits);
     int err = listener_open(options->bind_addr, ret_reason, &a->listener);
-    if (!err) {
-        err = start_loops(&a->server, loops_wanted(options));
-        if (err)
-            buf_append_str(ret_reason, "cannot start the HTTP threads");
-    }
-    if (!err) {
-        err = listener_start(a->listener, &a->server);
-        if (err)
-            buf_append_str(ret_reason, "cannot start the thread that accepts connections");
-    }
     if (err) {
         api_stop(&a);
         return err;
     }
     *ret = a;
     return 0;
+}
+
+int api_start(struct api *a, struct node *node, struct buf *ret_reason)
+{
+    a->server.node = node;
+    uuid_format(node_id(node), a->server.node_text);
+    int err = start_loops(&a->server, loops_wanted(&a->options));
+    if (err) {
+        buf_append_str(ret_reason, "cannot start the HTTP threads");
+        return err;
+    }
+    err = listener_start(a->listener, &a->server);
+    if (err)
+        buf_append_str(ret_reason, "cannot start the thread that accepts connections");
+    return err;
+}
+
+void api_set_limits(struct api *a, const struct api_limits *limits)
+{
+    atomic_store(&a->server.places.max_clients, limits->max_connections);
+    atomic_store(&a->server.request_timeout_ms, limits->request_timeout_ms);
+    atomic_store(&a->server.max_value_size, limits->max_value_size);
 }
 
 void api_drain(struct api *a, uint32_t timeout_ms)

@@ -3,7 +3,7 @@
  * API.md says. Serving loops of its own over libmicrohttpd; everything that
  * needs consensus is asked of the node through node/request.h.
  *
- *      main: api_start ........ api_drain, node stops, api_stop, node is freed
+ *      main: api_listen, the node starts, api_start ... api_drain, the node stops, api_stop
  */
 #ifndef API_API_H
 #define API_API_H
@@ -18,6 +18,13 @@
 struct api; /* opaque */
 struct node;
 
+/* What may change while the daemon runs. */
+struct api_limits {
+    unsigned max_connections; /* of clients; LIMIT_PEER_PLACES more are kept for peers */
+    uint32_t request_timeout_ms;
+    size_t max_value_size; /* bytes, up to LIMIT_VALUE_BYTES */
+};
+
 /* Everything is borrowed and must outlive the api. */
 struct api_options {
     const char *bind_addr;        /* HOST:PORT */
@@ -26,19 +33,23 @@ struct api_options {
     unsigned n_own_names;
     const char *const *allowed_origins; /* "https://ui.example.org" */
     unsigned n_allowed_origins;
-    unsigned threads;         /* serving loops; 0: as many as cores, at most 4 */
-    unsigned max_connections; /* of clients; LIMIT_PEER_PLACES more are kept for peers */
-    uint32_t request_timeout_ms;
-    size_t max_value_size; /* bytes, up to LIMIT_VALUE_BYTES */
-    bool has_peers;        /* peers are configured: the cluster forms itself */
-    const char *version;   /* for crabcluster_build_info */
+    unsigned threads;    /* serving loops; 0: as many as cores, at most 4 */
+    bool has_peers;      /* peers are configured: the cluster forms itself */
+    const char *version; /* for crabcluster_build_info */
+    struct api_limits limits;
 };
 
-/* Binds, listens and serves. BUSY (address in use), PERMISSION, INVALID (not an
- * address of this machine) or IO; ret_reason then holds the line for the
- * operator, and *ret is untouched. */
-MUST_CHECK int api_start(const struct api_options *options, struct node *node,
-                         struct buf *ret_reason, struct api **ret);
+/* Binds the port, before anything else of the daemon is touched; nobody is served yet. BUSY
+ * (address in use), PERMISSION, INVALID (not an address of this machine) or IO; ret_reason then
+ * holds the line for the operator, and *ret is untouched. */
+MUST_CHECK int api_listen(const struct api_options *options, struct buf *ret_reason,
+                          struct api **ret);
+
+/* Starts to serve, for this node. IO, with the line in ret_reason. */
+MUST_CHECK int api_start(struct api *a, struct node *node, struct buf *ret_reason);
+
+/* New limits, for requests and connections that come from now on. Thread-safe. */
+void api_set_limits(struct api *a, const struct api_limits *limits);
 
 /* Stops accepting connections, tells clients to close theirs, and waits until
  * no request of a client is being worked on, at most timeout_ms. Peers go on. */
@@ -46,7 +57,8 @@ void api_drain(struct api *a, uint32_t timeout_ms);
 
 /* Closes every connection and ends the threads. Waits for the requests that
  * the node still has: it completes each by its deadline, or at once when it
- * stops. The node must still take calls. NULL is accepted; *a becomes NULL. */
+ * stops. The node must still take calls, if api_start() was given one. NULL is accepted; *a
+ * becomes NULL. */
 void api_stop(struct api **a);
 
 #endif

@@ -28,7 +28,7 @@ static bool read_key(struct http_exchange *x, struct json_object *key, struct kv
 
 static bool read_value(struct http_exchange *x, struct json_object *value, struct kv_op *op)
 {
-    size_t max = x->server->options->max_value_size;
+    size_t max = x->server->max_value_size;
     op->value = (const uint8_t *)json_object_get_string(value);
     op->value_len = (size_t)json_object_get_string_len(value);
     if (op->value_len > max)
@@ -77,7 +77,7 @@ static void submit_write(struct http_exchange *x, enum kv_kind kind, const struc
 static void start_batch(struct http_exchange *x, struct json_object *batch)
 {
     size_t n = json_object_is_type(batch, json_type_array) ? json_object_array_length(batch) : 0;
-    size_t max = x->server->options->max_value_size, sum = 0;
+    size_t max = x->server->max_value_size, sum = 0;
     if (n == 0 || n > LIMIT_BATCH_OPS) {
         reply_err(x, n ? 413 : 400, n ? "TooLarge" : "BadRequest",
                   "Batch takes an array of 1 to %d Sets and Deletes", LIMIT_BATCH_OPS);
@@ -159,7 +159,7 @@ void write_finish(struct http_exchange *x)
     struct node_request *r = x->request;
     if (r->err == ERR_TOO_LARGE) {
         reply_too_large(x, "the write is too large for the log (max-value-size is %zu)",
-                        x->server->options->max_value_size);
+                        x->server->max_value_size);
         return;
     }
     if (r->err) {

@@ -43,6 +43,8 @@ struct http_server {
     struct node *node;
     char node_text[UUID_TEXT_LEN + 1];
     struct places places;
+    _Atomic uint32_t request_timeout_ms;
+    _Atomic size_t max_value_size;
     atomic_uint n_in_flight; /* requests of clients that are being worked on */
     atomic_bool draining;
     struct http_loop **loops;

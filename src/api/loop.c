@@ -11,6 +11,7 @@
 #include "api/loop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -121,7 +122,7 @@ void http_submit(struct http_exchange *x, struct node_request *r)
     x->loop->n_parked++;
     r->owner = x;
     r->done = on_done;
-    r->deadline_ms = clock_now_ms() + x->server->options->request_timeout_ms;
+    r->deadline_ms = clock_now_ms() + x->server->request_timeout_ms;
     list_push_back(&x->loop->unsent, &r->link);
     if (++x->loop->n_unsent == SUBMIT_BATCH)
         submit_all(x->loop);
@@ -481,9 +482,8 @@ static void *loop_thread(void *arg)
 
 static struct MHD_Daemon *start_daemon(struct http_loop *l)
 {
-    unsigned places = l->server->options->max_connections + LIMIT_PEER_PLACES;
     struct MHD_OptionItem options[] = {
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)places + 1, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, INT_MAX - 1, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, PLACE_IDLE_S, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)CONNECTION_BYTES, NULL},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, l},

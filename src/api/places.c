@@ -14,9 +14,9 @@ static bool take(atomic_uint *n, unsigned max)
     return false;
 }
 
-void places_init(struct places *p, unsigned max_clients)
+void places_init(struct places *p)
 {
-    p->max_clients = max_clients;
+    atomic_init(&p->max_clients, 0);
     atomic_init(&p->n_open, 0);
     atomic_init(&p->n_clients, 0);
     atomic_init(&p->n_peers, 0);

@@ -19,7 +19,7 @@
 enum place_kind { PLACE_CLIENT, PLACE_WAITING, PLACE_PEER };
 
 struct places {
-    unsigned max_clients;
+    atomic_uint max_clients;
     atomic_uint n_open; /* all, counted from accept() on */
     atomic_uint n_clients;
     atomic_uint n_peers;
@@ -31,7 +31,8 @@ struct place {
     enum place_kind kind;
 };
 
-void places_init(struct places *p, unsigned max_clients);
+/* With room for nobody until max_clients is set. */
+void places_init(struct places *p);
 /* At accept(): false when not even the waiting room has a place. */
 bool places_open(struct places *p);
 /* The connection is gone again before it got a place. */

@@ -152,7 +152,7 @@ static void refuse_method(struct http_exchange *x, const char *path)
 
 static size_t body_limit(const struct http_exchange *x)
 {
-    size_t value = x->server->options->max_value_size;
+    size_t value = x->server->max_value_size;
     switch (x->route->body) {
     case ROUTE_BODY_PEER:
         return LIMIT_APPEND_BYTES;
@@ -196,10 +196,9 @@ static void check_extras(struct http_exchange *x)
 
 void route_refuse_body(struct http_exchange *x)
 {
-    const struct api_options *o = x->server->options;
     if (x->route->body == ROUTE_BODY_WRITE)
         reply_too_large(x, "the body is larger than %zu bytes (max-value-size is %zu)",
-                        x->body_limit, o->max_value_size);
+                        x->body_limit, (size_t)x->server->max_value_size);
     else
         reply_too_large(x, "the body is larger than the %zu bytes that %s takes (no option)",
                         x->body_limit, x->route->path);
@@ -246,7 +245,7 @@ void route_begin(struct http_exchange *x, const char *target)
         x->close = true;
     } else if (!x->route->peer && !place_take_client(x->place)) {
         reply_api_err(x, 503, "Overloaded", "all %u connections are taken (max-connections)",
-                      x->server->options->max_connections);
+                      x->server->places.max_clients);
         x->retry_after_s = 1;
     } else if (x->status == 0)
         check_extras(x);

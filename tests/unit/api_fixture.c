@@ -40,10 +40,11 @@ static void start(struct fixture *f)
         f->port = free_port();
         snprintf(f->addr, sizeof f->addr, "127.0.0.1:%u", (unsigned)f->port);
         f->options.bind_addr = f->addr;
-        err = api_start(&f->options, f->node, &reason, &f->api);
+        err = api_listen(&f->options, &reason, &f->api);
     }
     if (err)
-        fail_msg("api_start: %s", buf_str(&reason));
+        fail_msg("api_listen: %s", buf_str(&reason));
+    assert_int_equal(api_start(f->api, f->node, &reason), 0);
     buf_free(&reason);
 }
 
@@ -52,11 +53,10 @@ int fixture_up(void **state)
     struct fixture *f = mem_zalloc(sizeof *f);
     signal(SIGPIPE, SIG_IGN);
     f->node = stub_node_new();
-    f->options = (struct api_options){.threads = 1,
-                                      .max_connections = 1000,
-                                      .request_timeout_ms = 5000,
-                                      .max_value_size = 1024,
-                                      .version = "1.2.3"};
+    f->options = (struct api_options){
+        .threads = 1,
+        .version = "1.2.3",
+        .limits = {.max_connections = 1000, .request_timeout_ms = 5000, .max_value_size = 1024}};
     start(f);
     *state = f;
     return 0;

@@ -190,7 +190,7 @@ static void test_flood_of_clients_leaves_places_for_peers(void **state)
 {
     struct fixture *f = *state;
     int clients[20], peers[5];
-    f->options.max_connections = 20;
+    f->options.limits.max_connections = 20;
     fixture_restart(f);
     for (int i = 0; i < 20; i++) {
         clients[i] = raw_connect(f);
@@ -227,7 +227,7 @@ static void test_flood_of_clients_leaves_places_for_peers(void **state)
 static void test_waiting_room_is_cleared_of_the_silent_and_of_strangers(void **state)
 {
     struct fixture *f = *state;
-    f->options.max_connections = 1;
+    f->options.limits.max_connections = 1;
     fixture_restart(f);
     int client = raw_connect(f);
     raw_send(client, READ_K);

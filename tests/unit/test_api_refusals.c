@@ -280,7 +280,7 @@ static void test_batch_limits(void **state)
         assert_int_equal(call(f, "POST", "/write", buf_str(&b)), n == 4096 ? 200 : 413);
         buf_free(&b);
     }
-    f->options.max_value_size = 5 * MIB;
+    f->options.limits.max_value_size = 5 * MIB;
     fixture_restart(f);
     struct buf b = BUF_INIT;
     for (int i = 0; i < 2; i++) {
@@ -442,19 +442,19 @@ static void test_listening_on_a_port_in_use_is_refused(void **state)
     struct buf reason = BUF_INIT;
     struct api *second = NULL;
     char line[100];
-    assert_int_equal(api_start(&f->options, f->node, &reason, &second), ERR_BUSY);
+    assert_int_equal(api_listen(&f->options, &reason, &second), ERR_BUSY);
     snprintf(line, sizeof line, "cannot listen on %s: Address already in use", f->addr);
     assert_string_equal(buf_str(&reason), line);
     assert_null(second);
     struct api_options other = f->options;
     other.bind_addr = "192.0.2.1:8080"; /* TEST-NET-1: nobody's */
     buf_clear(&reason);
-    assert_int_equal(api_start(&other, f->node, &reason, &second), ERR_INVALID);
+    assert_int_equal(api_listen(&other, &reason, &second), ERR_INVALID);
     assert_string_equal(buf_str(&reason),
                         "cannot listen on 192.0.2.1:8080: Cannot assign requested address");
     other.bind_addr = "nowhere";
     buf_clear(&reason);
-    assert_int_equal(api_start(&other, f->node, &reason, &second), ERR_INVALID);
+    assert_int_equal(api_listen(&other, &reason, &second), ERR_INVALID);
     buf_free(&reason);
 }
 
