@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "node/driver.h"
 
+#define FORWARD_RESULT_BYTES 64 /* of one result beyond its answer, at most */
+
 /* A FORWARD of another node, until every command in it has its result. */
 struct forwarded {
     struct list link;
@@ -300,13 +302,26 @@ void writes_forward_answered(struct driver *d, struct exchange *x, int err,
 
 /* ---- batches of other nodes ---- */
 
+/* Old values can be large. Those beyond what one message carries are asked for again: the state
+ * machine remembers the answers. The first always fits. */
+static void attach_answers(struct forwarded *b)
+{
+    size_t total = 0;
+    for (unsigned i = 0; i < b->n; i++) {
+        total += b->answers[i].len;
+        if (total > LIMIT_APPEND_BYTES - LIMIT_COMMAND_OVERHEAD - b->n * FORWARD_RESULT_BYTES)
+            b->results[i].err = ERR_UNKNOWN;
+        else
+            b->results[i].answer = (struct wire_bytes){b->answers[i].data, b->answers[i].len};
+    }
+}
+
 static void answer_forwarded(struct driver *d, struct forwarded *b)
 {
     struct wire_message m = {.header = {.type = WIRE_FORWARD_REPLY}};
     m.forward_reply.results = b->results;
     m.forward_reply.n_results = b->n;
-    for (unsigned i = 0; i < b->n; i++)
-        b->results[i].answer = (struct wire_bytes){b->answers[i].data, b->answers[i].len};
+    attach_answers(b);
     peer_answer(d, b->request, &b->question, &m);
     list_remove(&b->link);
     for (unsigned i = 0; i < b->n; i++)
