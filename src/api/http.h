@@ -47,6 +47,7 @@ struct http_server {
     _Atomic size_t max_value_size;
     atomic_uint n_in_flight; /* requests of clients that are being worked on */
     atomic_bool draining;
+    atomic_size_t client_body_bytes, peer_body_bytes; /* of large bodies, all together */
     struct http_loop **loops;
     unsigned n_loops;
 };
@@ -78,6 +79,7 @@ struct http_exchange {
     struct http_headers headers;
     uint64_t started_us;
     size_t body_limit;     /* bytes */
+    size_t body_charged;   /* counted in the server's sum */
     size_t body_discarded; /* bytes that came after the request was refused */
     struct buf body;       /* owned */
 

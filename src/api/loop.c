@@ -15,17 +15,13 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <json-c/json_object.h>
-
-#include "api/guard.h"
+#include "api/exchange.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "base/assert.h"
@@ -38,10 +34,7 @@
 /* Room for one connection's headers and for parsing them; above LIMIT_HEADER_BYTES,
  * so that it is our answer that says what the limit is. */
 #define CONNECTION_BYTES (32 * KIB)
-/* What is read and thrown away of a body that was refused, before the connection is closed. */
-#define DISCARD_BYTES (64 * MIB)
-#define BODY_AHEAD    MIB /* reserved at most before the bytes are there */
-#define SUBMIT_BATCH  64  /* requests that the node gets at once */
+#define SUBMIT_BATCH     64 /* requests that the node gets at once */
 
 struct socket_mail {
     struct socket_mail *next;
@@ -65,7 +58,8 @@ struct http_loop {
     unsigned n_parked;  /* exchanges whose request the node has, or will have */
     struct list unsent; /* the requests that the node does not have yet */
     unsigned n_unsent;
-    struct rng rng; /* for request ids */
+    struct rng rng;          /* for request ids */
+    bool connection_started; /* by the socket that is being added */
     struct uuid leader;
     char leader_text[UUID_TEXT_LEN + 1];
     struct stats stats;
@@ -130,8 +124,11 @@ void http_submit(struct http_exchange *x, struct node_request *r)
 
 static void add_socket(struct http_loop *l, struct socket_mail *m)
 {
-    /* On failure libmicrohttpd has closed the socket. */
-    if (MHD_add_connection(l->daemon, m->fd, (struct sockaddr *)&m->addr, m->len) != MHD_YES)
+    /* On failure libmicrohttpd has closed the socket, and told on_connection() so if it had
+     * told it of the start before. */
+    l->connection_started = false;
+    if (MHD_add_connection(l->daemon, m->fd, (struct sockaddr *)&m->addr, m->len) != MHD_YES &&
+        !l->connection_started)
         places_unopen(&l->server->places);
     mem_free(m);
 }
@@ -169,44 +166,11 @@ static void take_mail(struct http_loop *l)
 
 /* ---- one exchange ---- */
 
-static enum http_method method_of(const char *text)
-{
-    for (unsigned m = 0; m < HTTP_OTHER; m++)
-        if (strcmp(text, http_method_text((enum http_method)m)) == 0)
-            return (enum http_method)m;
-    return HTTP_OTHER;
-}
-
-/* Keeps the first of each header that matters, and any Host that is not ours. */
 static enum MHD_Result note_header(void *cls, enum MHD_ValueKind kind, const char *name,
                                    size_t name_len, const char *value, size_t value_len)
 {
-    struct http_exchange *x = cls;
-    struct http_headers *h = &x->headers;
-    const struct {
-        const char *name;
-        const char **to;
-    } wanted[] = {
-        {MHD_HTTP_HEADER_ACCEPT, &h->accept},
-        {MHD_HTTP_HEADER_EXPECT, &h->expect},
-        {MHD_HTTP_HEADER_CONTENT_LENGTH, &h->content_length},
-        {MHD_HTTP_HEADER_ORIGIN, &h->origin},
-        {"Sec-Fetch-Site", &h->fetch_site},
-        {"Idempotency-Key", &h->idempotency_key},
-        {"X-Request-Id", &h->request_id},
-    };
     (void)kind;
-    h->bytes += name_len + value_len + strlen(": \r\n");
-    if (!value)
-        return MHD_YES;
-    for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (!*wanted[i].to && strcasecmp(name, wanted[i].name) == 0)
-            *wanted[i].to = value;
-    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 && h->content_length != value)
-        h->two_lengths = true;
-    if (!h->bad_host && strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0 &&
-        !guard_host_is_ours(x->server->options, value))
-        h->bad_host = value;
+    http_note_header(cls, name, name_len, value, value_len);
     return MHD_YES;
 }
 
@@ -229,20 +193,6 @@ void http_visit_query(struct http_exchange *x, http_visit_fn *fn, void *ctx)
     MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, note_parameter, &v);
 }
 
-/* The client's own id when it is harmless in logs and headers, else a new one. */
-static void choose_request_id(struct http_exchange *x)
-{
-    const char *theirs = x->headers.request_id;
-    size_t len = theirs ? strspn(theirs, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                         "0123456789._-")
-                        : 0;
-    if (len > 0 && len <= HTTP_REQUEST_ID_MAX && theirs[len] == 0)
-        memcpy(x->request_id, theirs, len + 1);
-    else
-        snprintf(x->request_id, sizeof x->request_id, "%016llx",
-                 (unsigned long long)rng_next(&x->loop->rng));
-}
-
 static struct http_exchange *exchange_new(struct http_loop *l, struct MHD_Connection *c,
                                           const char *url, const char *method)
 {
@@ -252,25 +202,14 @@ static struct http_exchange *exchange_new(struct http_loop *l, struct MHD_Connec
     x->connection = c;
     x->place = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     x->started_us = clock_now_us();
-    x->method = method_of(method);
+    x->method = http_method_of(method);
     x->headers.bytes = strlen(url) + strlen(method);
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, note_header, x);
-    choose_request_id(x);
+    http_choose_request_id(x, &l->rng);
     route_begin(x, url);
     if (!x->route->peer)
         atomic_fetch_add(&l->server->n_in_flight, 1);
     return x;
-}
-
-static void exchange_free(struct http_exchange *x)
-{
-    if (!x->route->peer)
-        atomic_fetch_sub(&x->server->n_in_flight, 1);
-    node_request_free(&x->request);
-    json_object_put(x->json);
-    buf_free(&x->body);
-    buf_free(&x->out);
-    mem_free(x);
 }
 
 static void add_header(struct MHD_Response *r, const char *name, const char *value)
@@ -330,41 +269,14 @@ static enum MHD_Result send_answer(struct http_exchange *x)
     return queued;
 }
 
-/* Takes all bytes that are there: leaving some hangs the request (PITFALLS part 2). */
-static enum MHD_Result take_body(struct http_exchange *x, const char *data, size_t *len)
-{
-    size_t n = *len;
-    *len = 0;
-    if (x->status == 0 && n > x->body_limit - x->body.len)
-        route_refuse_body(x);
-    if (x->status == 0) {
-        buf_append(&x->body, data, n);
-        return MHD_YES;
-    }
-    buf_free(&x->body);
-    x->body_discarded += n;
-    return x->body_discarded > DISCARD_BYTES ? MHD_NO : MHD_YES;
-}
-
-/* A client that waits for "100 Continue" is told at once when its body is not wanted. Any
- * other sends it before it reads, so the answer comes after it, unless that takes too long. */
-static bool answers_before_body(const struct http_exchange *x)
-{
-    const char *length = x->headers.content_length;
-    return length && (x->headers.expect || strtoull(length, NULL, 10) > DISCARD_BYTES);
-}
-
 static enum MHD_Result begin(struct http_loop *l, struct MHD_Connection *c, const char *url,
                              const char *method, void **con_cls)
 {
     struct http_exchange *x = exchange_new(l, c, url, method);
     *con_cls = x;
     if (x->status != 0)
-        return answers_before_body(x) ? send_answer(x) : MHD_YES;
-    if (x->headers.content_length) {
-        size_t claimed = strtoull(x->headers.content_length, NULL, 10);
-        buf_reserve(&x->body, (claimed < BODY_AHEAD ? claimed : BODY_AHEAD) + 1);
-    }
+        return http_answers_before_body(x) ? send_answer(x) : MHD_YES;
+    http_reserve_body(x);
     return MHD_YES;
 }
 
@@ -377,8 +289,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     (void)version;
     if (!x)
         return begin(l, c, url, method, con_cls);
-    if (*data_len > 0)
-        return take_body(x, data, data_len);
+    if (*data_len > 0) {
+        bool go_on = http_take_body(x, data, *data_len);
+        *data_len = 0; /* bytes left would hang the request */
+        return go_on ? MHD_YES : MHD_NO;
+    }
     if (x->status == 0 && atomic_load(&l->stopping)) {
         reply_api_err(x, 503, "ShuttingDown", "this node is shutting down; ask another one");
         x->close = true;
@@ -397,7 +312,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
 {
     (void)cls, (void)c, (void)why;
     if (*con_cls)
-        exchange_free(*con_cls);
+        http_exchange_free(*con_cls);
     *con_cls = NULL;
 }
 
@@ -409,6 +324,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
         place_free((struct place **)context);
         return;
     }
+    l->connection_started = true;
     struct place *place = place_new(&l->server->places);
     *context = place;
     if (place->kind == PLACE_WAITING)

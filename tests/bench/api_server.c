@@ -33,14 +33,13 @@ int main(int argc, char **argv)
     sigaddset(&end, SIGINT);
     pthread_sigmask(SIG_BLOCK, &end, NULL);
     signal(SIGPIPE, SIG_IGN);
-    struct api_options options = {.bind_addr = argv[1],
-                                  .threads = (unsigned)strtoul(argv[2], NULL, 10),
-                                  .max_connections = 10000,
-                                  .request_timeout_ms = 5000,
-                                  .max_value_size = 1024 * 1024,
-                                  .version = "bench"};
+    struct api_options options = {
+        .bind_addr = argv[1],
+        .threads = (unsigned)strtoul(argv[2], NULL, 10),
+        .version = "bench",
+        .limits = {.max_connections = 10000, .request_timeout_ms = 5000, .max_value_size = MIB}};
     struct node *node = stub_node_new();
-    if (api_start(&options, node, &reason, &api) != 0) {
+    if (api_listen(&options, &reason, &api) != 0 || api_start(api, node, &reason) != 0) {
         fprintf(stderr, "api_server: %s\n", buf_str(&reason));
         return 1;
     }

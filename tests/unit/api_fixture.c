@@ -54,7 +54,7 @@ int fixture_up(void **state)
     signal(SIGPIPE, SIG_IGN);
     f->node = stub_node_new();
     f->options = (struct api_options){
-        .threads = 1,
+        .threads = 2,
         .version = "1.2.3",
         .limits = {.max_connections = 1000, .request_timeout_ms = 5000, .max_value_size = 1024}};
     start(f);

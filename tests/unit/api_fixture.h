@@ -18,7 +18,7 @@ struct fixture {
     struct buf headers, body; /* of the last answer */
 };
 
-/* With one loop, 1 KiB values, 5 s timeout, 1000 connections. */
+/* With two loops, 1 KiB values, 5 s timeout, 1000 connections. */
 int fixture_up(void **state);
 int fixture_down(void **state);
 /* Starts the api again with f->options, on a new port. */

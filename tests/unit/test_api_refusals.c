@@ -13,6 +13,9 @@
 
 #include "api_fixture.h"
 
+#include "api/exchange.h"
+#include "api/route.h"
+#include "base/mem.h"
 #include "base/rng.h"
 
 #define ID2 "11111111-2222-3333-4444-555555555555"
@@ -436,6 +439,37 @@ static void test_random_bodies_never_end_in_anything_but_an_answer(void **state)
     assert_int_equal(stub_node_count(f->node, NODE_WRITE), 0);
 }
 
+static void test_large_bodies_together_are_bounded(void **state)
+{
+    (void)state;
+    static uint8_t bytes[20 * KIB];
+    struct route route = {.path = "/write", .body = ROUTE_BODY_WRITE};
+    struct http_server server = {.client_body_bytes = LIMIT_CLIENT_BODIES_BYTES - 30 * KIB};
+    for (int i = 0; i < 2; i++) {
+        struct http_exchange *x = mem_zalloc(sizeof *x);
+        x->server = &server;
+        x->route = &route;
+        x->body_limit = MIB;
+        server.n_in_flight++;
+        assert_true(http_take_body(x, bytes, 10 * KIB)); /* small: never refused */
+        assert_int_equal(x->status, 0);
+        assert_true(http_take_body(x, bytes, 20 * KIB));
+        assert_int_equal(x->status, 0);
+        assert_int_equal(server.client_body_bytes, LIMIT_CLIENT_BODIES_BYTES - 10 * KIB);
+        assert_true(http_take_body(x, bytes, 20 * KIB));
+        assert_int_equal(x->status, 429);
+        assert_int_equal(x->body.len, 0);
+        assert_int_equal(server.client_body_bytes, LIMIT_CLIENT_BODIES_BYTES - 30 * KIB);
+        bool open = true;
+        size_t dropped = 0;
+        for (; open && dropped < 100 * MIB; dropped += sizeof bytes)
+            open = http_take_body(x, bytes, sizeof bytes);
+        assert_false(open);
+        http_exchange_free(x);
+    }
+    assert_int_equal(server.n_in_flight, 0);
+}
+
 static void test_listening_on_a_port_in_use_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -478,6 +512,7 @@ int main(void)
         TEST(test_idempotency_key_is_not_silently_ignored),
         TEST(test_peer_requests_reach_the_node_byte_for_byte),
         TEST(test_random_bodies_never_end_in_anything_but_an_answer),
+        cmocka_unit_test(test_large_bodies_together_are_bounded),
         TEST(test_listening_on_a_port_in_use_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/exchange.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <json-c/json_object.h>
+
+#include "api/guard.h"
+#include "api/reply.h"
+#include "api/route.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+/* What is read and thrown away of a body that was refused, before the connection is closed. */
+#define DISCARD_BYTES (64 * MIB)
+/* Reserved at most before the bytes are there. */
+#define AHEAD_BYTES MIB
+/* A body up to this long is not counted against the budget. */
+#define SMALL_BYTES (16 * KIB)
+
+enum http_method http_method_of(const char *text)
+{
+    for (unsigned m = 0; m < HTTP_OTHER; m++)
+        if (strcmp(text, http_method_text((enum http_method)m)) == 0)
+            return (enum http_method)m;
+    return HTTP_OTHER;
+}
+
+void http_note_header(struct http_exchange *x, const char *name, size_t name_len, const char *value,
+                      size_t value_len)
+{
+    struct http_headers *h = &x->headers;
+    const struct {
+        const char *name;
+        const char **to;
+    } wanted[] = {
+        {"Accept", &h->accept},
+        {"Expect", &h->expect},
+        {"Content-Length", &h->content_length},
+        {"Origin", &h->origin},
+        {"Sec-Fetch-Site", &h->fetch_site},
+        {"Idempotency-Key", &h->idempotency_key},
+        {"X-Request-Id", &h->request_id},
+    };
+    h->bytes += name_len + value_len + strlen(": \r\n");
+    if (!value)
+        return;
+    for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (!*wanted[i].to && strcasecmp(name, wanted[i].name) == 0)
+            *wanted[i].to = value;
+    if (strcasecmp(name, "Content-Length") == 0 && h->content_length != value)
+        h->two_lengths = true;
+    if (!h->bad_host && strcasecmp(name, "Host") == 0 &&
+        !guard_host_is_ours(x->server->options, value))
+        h->bad_host = value;
+}
+
+void http_choose_request_id(struct http_exchange *x, struct rng *rng)
+{
+    const char *theirs = x->headers.request_id;
+    size_t len = theirs ? strspn(theirs, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789._-")
+                        : 0;
+    if (len > 0 && len <= HTTP_REQUEST_ID_MAX && theirs[len] == 0)
+        memcpy(x->request_id, theirs, len + 1);
+    else
+        snprintf(x->request_id, sizeof x->request_id, "%016llx", (unsigned long long)rng_next(rng));
+}
+
+static size_t claimed_length(const struct http_exchange *x)
+{
+    const char *text = x->headers.content_length;
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* A client that waits for "100 Continue" is told at once when its body is not wanted. Any
+ * other sends it before it reads, so the answer comes after it, unless that takes too long. */
+bool http_answers_before_body(const struct http_exchange *x)
+{
+    size_t claimed = claimed_length(x);
+    return x->status != 0 && claimed > 0 && (x->headers.expect || claimed > DISCARD_BYTES);
+}
+
+void http_reserve_body(struct http_exchange *x)
+{
+    size_t claimed = claimed_length(x);
+    if (claimed > 0)
+        buf_reserve(&x->body, (claimed < AHEAD_BYTES ? claimed : AHEAD_BYTES) + 1);
+}
+
+static atomic_size_t *budget_of(struct http_exchange *x)
+{
+    return x->route->peer ? &x->server->peer_body_bytes : &x->server->client_body_bytes;
+}
+
+/* All large bodies together are bounded: each alone within its limit, thousands of them
+ * would still take all memory. Peers have a budget of their own. */
+static bool charge(struct http_exchange *x, size_t len)
+{
+    size_t max = x->route->peer ? LIMIT_PEER_BODIES_BYTES : LIMIT_CLIENT_BODIES_BYTES;
+    if (x->body.len + len <= SMALL_BYTES)
+        return true;
+    size_t before = atomic_fetch_add(budget_of(x), len);
+    x->body_charged += len;
+    return before + len <= max;
+}
+
+static void release(struct http_exchange *x)
+{
+    if (x->body_charged > 0)
+        atomic_fetch_sub(budget_of(x), x->body_charged);
+    x->body_charged = 0;
+}
+
+static void refuse_overload(struct http_exchange *x)
+{
+    reply_api_err(x, 429, "Overloaded", "too many large bodies are on their way; nothing was done");
+    x->retry_after_s = 1;
+}
+
+bool http_take_body(struct http_exchange *x, const void *p, size_t len)
+{
+    if (x->status == 0 && len > x->body_limit - x->body.len)
+        route_refuse_body(x);
+    if (x->status == 0 && !charge(x, len))
+        refuse_overload(x);
+    if (x->status == 0) {
+        buf_append(&x->body, p, len);
+        return true;
+    }
+    release(x);
+    buf_free(&x->body);
+    x->body_discarded += len;
+    return x->body_discarded <= DISCARD_BYTES;
+}
+
+void http_exchange_free(struct http_exchange *x)
+{
+    if (!x->route->peer)
+        atomic_fetch_sub(&x->server->n_in_flight, 1);
+    release(x);
+    node_request_free(&x->request);
+    json_object_put(x->json);
+    buf_free(&x->body);
+    buf_free(&x->out);
+    mem_free(x);
+}

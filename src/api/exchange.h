@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * What happens to an exchange before and after its handler and has nothing to
+ * do with libmicrohttpd: headers that matter, the body within its limits, the end.
+ */
+#ifndef API_EXCHANGE_H
+#define API_EXCHANGE_H
+
+#include "api/http.h"
+#include "base/rng.h"
+
+enum http_method http_method_of(const char *text);
+/* Keeps the first of each header that matters (borrowed), and any Host that is not ours. */
+void http_note_header(struct http_exchange *x, const char *name, size_t name_len, const char *value,
+                      size_t value_len);
+/* The client's own id when it is harmless in logs and headers, else a new one. */
+void http_choose_request_id(struct http_exchange *x, struct rng *rng);
+
+/* The request is refused, and that is said before its body has come. */
+bool http_answers_before_body(const struct http_exchange *x);
+/* Makes room for the length that the client claims, within reason. */
+void http_reserve_body(struct http_exchange *x);
+/* Takes len bytes of the body, or refuses the request and drops them. False: so much of a
+ * refused body came that the connection is to be closed. */
+bool http_take_body(struct http_exchange *x, const void *p, size_t len);
+
+void http_exchange_free(struct http_exchange *x);
+
+#endif
