@@ -6,6 +6,11 @@
  */
 #include "store/env.h"
 
+#include <errno.h>
+#include <stdbool.h>
+
+#include "base/limits.h"
+#include "base/log.h"
 #include "store/dir.h"
 #include "store/guard.h"
 
@@ -40,31 +45,46 @@ static void on_assert(MDB_env *env, const char *text)
     store_guard_trip();
 }
 
-static int open_at(MDB_env *env, const char *path, size_t map_bytes)
+static int try_open(const char *path, size_t map_bytes, MDB_env **ret_env)
 {
-    int rc = mdb_env_set_assert(env, on_assert);
+    MDB_env *env;
+    int rc = mdb_env_create(&env);
+    if (rc)
+        return rc;
+    rc = mdb_env_set_assert(env, on_assert);
     if (!rc)
         rc = mdb_env_set_mapsize(env, map_bytes);
     if (!rc)
         rc = mdb_env_set_maxdbs(env, N_NAMED_DBS);
     if (!rc)
         rc = mdb_env_open(env, path, MDB_NOTLS, 0600);
+    if (rc)
+        mdb_env_close(env);
+    else
+        *ret_env = env;
     return rc;
+}
+
+/* mmap found no room of that size: a limit of the process (ENOMEM) or valgrind (EINVAL). */
+static bool lacks_address_space(int rc)
+{
+    return rc == ENOMEM || rc == EINVAL;
 }
 
 int store_env_open(const char *path, size_t map_bytes, MDB_env **ret_env, struct buf *reason)
 {
-    MDB_env *env;
-    int rc = mdb_env_create(&env);
-    if (!rc) {
-        rc = open_at(env, path, map_bytes ? map_bytes : STORE_MAP_BYTES);
-        if (rc)
-            mdb_env_close(env);
+    size_t wanted = map_bytes ? map_bytes : STORE_MAP_BYTES, bytes = wanted;
+    int rc = try_open(path, bytes, ret_env);
+    while (lacks_address_space(rc) && bytes / 2 >= STORE_MAP_BYTES_MIN) {
+        bytes /= 2;
+        rc = try_open(path, bytes, ret_env);
     }
     if (rc) {
         buf_printf(reason, "cannot open %s/data.mdb: %s", path, mdb_strerror(rc));
         return store_lmdb_error(rc);
     }
-    *ret_env = env;
+    if (bytes < wanted)
+        LOG_WARN("%s can grow to %zu MiB only: the process may not map more (ulimit -v)", path,
+                 bytes / MIB);
     return 0;
 }

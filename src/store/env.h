@@ -13,12 +13,14 @@
 
 /* Only address space, for the file grows as it is used: so large that a log
  * never meets it (a full map blocks deletes too, PITFALLS part 2), and small
- * enough for the tools that shadow memory (sanitizers, valgrind). */
+ * enough for the sanitizers, which shadow memory. */
 #if SIZE_MAX > UINT32_MAX
 #define STORE_MAP_BYTES ((size_t)64 << 30)
 #else
 #define STORE_MAP_BYTES ((size_t)1 << 30)
 #endif
+/* Where there is less room, the map is halved, but not below this. */
+#define STORE_MAP_BYTES_MIN ((size_t)256 << 20)
 
 /* Translates LMDB's codes, which include errno's. */
 int store_lmdb_error(int rc);

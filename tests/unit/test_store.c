@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "store/env.h"
 #include "store/log.h"
 #include "store_fixture.h"
 
@@ -379,6 +381,33 @@ static void test_full_map_is_fatal_and_nothing_more_is_answered(void **state)
     assert_true(log_read.n == n_written * 100);
 }
 
+/* Bytes of address space that this process uses. */
+static rlim_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    fclose(f);
+    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+static void test_open_with_little_address_space_takes_a_smaller_map(void **state)
+{
+    struct store_fixture *f = *state;
+    struct rlimit before, little;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    little = before;
+    little.rlim_cur = address_space() + STORE_MAP_BYTES / 4;
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    int err = fixture_try_open(f);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    if (err)
+        fail_msg("open: %s", buf_str(&f->reason));
+    fixture_start(f);
+    fixture_append(f, 1, 100, 1);
+}
+
 int main(void)
 {
 #define STORE_TEST(name)                                                                           \
@@ -400,6 +429,7 @@ int main(void)
         STORE_TEST(test_load_stops_before_bytes_max_is_passed),
         STORE_TEST(test_load_after_truncation_sees_the_new_entries),
         STORE_TEST(test_full_map_is_fatal_and_nothing_more_is_answered),
+        STORE_TEST(test_open_with_little_address_space_takes_a_smaller_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
