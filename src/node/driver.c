@@ -70,7 +70,7 @@ void driver_free(struct driver **d)
 void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs)
 {
     d->restored_commit = hs.commit;
-    raft_restore_hard_state(d->raft, hs);
+    raft_restore_hard_state(d->raft, hs, hs.commit);
 }
 
 int driver_restore_entry(struct driver *d, struct raft_entry *e)
@@ -88,7 +88,7 @@ void driver_start(struct driver *d, struct storage *storage, struct transport *t
     d->transport = transport;
     d->now_ms = d->started_ms = now_ms;
     d->next_tick_ms = now_ms + DRIVER_TICK_MS;
-    raft_start(d->raft, state_applied(d->state).index);
+    raft_start(d->raft);
 }
 
 void driver_stop(struct driver *d)

@@ -53,9 +53,11 @@ void raft_restore_base(struct raft *r, struct raft_pos base, const struct raft_c
     r->commit = base.index;
 }
 
-void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs)
+void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs, uint64_t applied)
 {
     ASSERT(!r->started);
+    ASSERT(applied <= hs.commit);
+    r->applied = applied;
     r->term = hs.term;
     r->vote = hs.vote;
     if (hs.commit > r->commit)
@@ -81,6 +83,8 @@ int raft_restore_entry(struct raft *r, struct raft_entry *e)
     if (e->type == RAFT_ENTRY_CONFIG && put_config_in_force(r, e) < 0)
         return ERR_CORRUPT;
     raft_log_append(r->log, e);
+    raft_log_set_restored(r->log);
+    raft_log_evict(r->log, r->opt.cache_bytes, r->applied);
     raft_history_commit(r->history, last.index + 1 < r->commit ? last.index + 1 : r->commit);
     return 0;
 }
@@ -93,17 +97,17 @@ static void campaign_if_alone(struct raft *r)
         raft_campaign(r);
 }
 
-void raft_start(struct raft *r, uint64_t applied)
+void raft_start(struct raft *r)
 {
     ASSERT(!r->started);
     uint64_t last = raft_log_last(r->log).index;
     if (r->commit > last)
         r->commit = last;
-    ASSERT(applied <= r->commit);
-    uint64_t base = raft_log_base(r->log).index;
-    r->applied = applied > base ? applied : base;
+    if (r->applied > last)
+        r->applied = last;
+    if (r->applied < raft_log_base(r->log).index)
+        r->applied = raft_log_base(r->log).index;
     r->verified = r->commit;
-    raft_log_set_restored(r->log);
     r->started = true;
     campaign_if_alone(r);
 }

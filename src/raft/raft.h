@@ -66,15 +66,16 @@ void raft_free(struct raft **r);
 
 /* The point the log begins after (a snapshot's), its configuration; optional. */
 void raft_restore_base(struct raft *r, struct raft_pos base, const struct raft_config *config);
-void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs);
+/* applied <= hs.commit: the caller's state machine will hold everything up to
+ * there when raft_start() is called, so the core need not keep it in memory. */
+void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs, uint64_t applied);
 /* The durable log, entry by entry, in order. Takes its own reference if it
  * needs one. CORRUPT when index or term do not follow on, or a configuration
  * does not decode. */
 MUST_CHECK int raft_restore_entry(struct raft *r, struct raft_entry *e);
-/* Restoring is over; everything up to `applied` is in the state machine
- * already. applied <= hard_state.commit (clamped to the log's end). Entries
- * after it come out as `apply` effects once they are committed. */
-void raft_start(struct raft *r, uint64_t applied);
+/* Restoring is over. Entries after `applied` come out as `apply` effects once
+ * they are committed. */
+void raft_start(struct raft *r);
 
 /* Makes an empty, started core the first member of a new cluster: appends the
  * configuration at index 1, term 1, and campaigns at once when it is the only

@@ -55,10 +55,10 @@ static void start_core(struct cluster *c, unsigned node, uint64_t applied)
     o.seq_first = ++n->boot << 40;
     o.seed = rng_next(&c->rng);
     n->core = raft_new(&o);
-    raft_restore_hard_state(n->core, n->hard_state);
+    raft_restore_hard_state(n->core, n->hard_state, applied);
     for (uint64_t i = 1; i <= n->log_last; i++)
         assert_int_equal(raft_restore_entry(n->core, n->log[i]), 0);
-    raft_start(n->core, applied);
+    raft_start(n->core);
     n->applied = applied;
     n->n_loads = 0;
     raft_check(n->core);

@@ -425,7 +425,7 @@ static int restore(struct raft_pos pos, enum raft_entry_type type, uint64_t hard
     struct raft_options o = cluster_default_options();
     o.id = cluster_id(0);
     struct raft *r = raft_new(&o);
-    raft_restore_hard_state(r, (struct raft_hard_state){.term = hard_term});
+    raft_restore_hard_state(r, (struct raft_hard_state){.term = hard_term}, 0);
     struct raft_entry *first = raft_entry_new(RAFT_ENTRY_NOOP, POS(2, 1), 0);
     assert_int_equal(raft_restore_entry(r, first), 0);
     struct raft_entry *e = raft_entry_new(type, pos, 0);
@@ -460,11 +460,11 @@ static void test_restore_with_base_keeps_its_configuration(void **state)
     config.members[1] = cluster_member(1);
     config.members[1].roles = RAFT_VOTER_OLD | RAFT_LEARNER_NEXT;
     raft_restore_base(r, POS(3, 10), &config);
-    raft_restore_hard_state(r, (struct raft_hard_state){.term = 4, .commit = 10});
+    raft_restore_hard_state(r, (struct raft_hard_state){.term = 4, .commit = 10}, 10);
     struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NOOP, POS(4, 11), 0);
     assert_int_equal(raft_restore_entry(r, e), 0);
     raft_entry_unref(&e);
-    raft_start(r, 10);
+    raft_start(r);
     raft_check(r);
     struct raft_pos pos;
     assert_true(raft_config_is_joint(raft_config(r, &pos)));
@@ -485,9 +485,33 @@ static void test_restore_with_base_keeps_its_configuration(void **state)
     raft_free(&r);
 }
 
+/* A restart once kept the whole log in memory until the first effects were taken. */
+static void test_restore_of_a_long_log_keeps_only_its_end_in_memory(void **state)
+{
+    (void)state;
+    struct raft_options o = cluster_default_options();
+    o.id = cluster_id(0);
+    struct raft *r = raft_new(&o);
+    raft_restore_hard_state(r, (struct raft_hard_state){.term = 1, .commit = 900}, 900);
+    struct raft_entry *first = NULL;
+    for (uint64_t i = 1; i <= 1000; i++) {
+        struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, POS(1, i), 100);
+        assert_int_equal(raft_restore_entry(r, e), 0);
+        if (i == 1)
+            first = raft_entry_ref(e);
+        raft_entry_unref(&e);
+    }
+    assert_int_equal(first->refs, 1); /* ours alone */
+    raft_entry_unref(&first);
+    raft_start(r);
+    raft_check(r);
+    raft_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restore_of_a_long_log_keeps_only_its_end_in_memory),
         cmocka_unit_test(test_conflict_of_hundred_entries_ends_in_bounded_rounds),
         cmocka_unit_test(test_conflict_hint_that_does_not_help_still_makes_progress),
         cmocka_unit_test(test_old_term_entry_on_majority_is_not_committed),
