@@ -10,8 +10,9 @@ usage: contrib/check.sh [--all]
 
 Builds with gcc -Werror in build-check/ and runs make check, and the cluster
 tests where they are a target of their own (make check-cluster).
---all: also a build with clang -Werror, the tests under the address and
-undefined-behaviour sanitizers, and make distcheck.
+--all: also a build with clang -Werror, all tests under the address and
+undefined-behaviour sanitizers, the unit tests under the thread sanitizer, and
+make distcheck.
 
 CRABCLUSTER_CONFORMANCE           directory of conformance data
                                   (default: ../shared/conformance beside the checkout, if there)
@@ -39,7 +40,7 @@ out=$top/build-check
 jobs=${JOBS:-$(nproc)}
 passed=0 failed=0 skipped=0
 # distcheck builds and tests once more: only when this much is not used up yet.
-distcheck_start_max_s=600
+distcheck_start_max_s=720
 
 if [ -z "${CRABCLUSTER_CONFORMANCE-}" ] && [ -d "$top/../shared/conformance" ]; then
     CRABCLUSTER_CONFORMANCE=$(cd "$top/../shared/conformance" && pwd)
@@ -103,7 +104,14 @@ build() {
 }
 
 check() {
-    stage "tests $1" "$out/$1" make -s -j"$jobs" check VERBOSE=1
+    stage "tests $1" "$out/$1" make -s -j"$jobs" check VERBOSE=1 || true
+}
+
+# check_cluster NAME SLOWNESS: the tests with real daemons, where there are any.
+check_cluster() {
+    if grep -q '^check-cluster:' "$out/$1/Makefile"; then
+        stage "cluster tests $1" "$out/$1" env CRABCLUSTER_TEST_SLOW="$2" make -s check-cluster || true
+    fi
 }
 
 cd "$top"
@@ -116,15 +124,17 @@ mkdir -p "$out"
 # What a failed build would have tested is not tested: stop there.
 stage "autoreconf" "$out" autoreconf -fi "$top" || finish
 build gcc CC=gcc CFLAGS="-O2 -g -Werror" || finish
-check gcc || true
-if grep -q '^check-cluster:' "$out/gcc/Makefile"; then
-    stage "cluster tests" "$out/gcc" make -s check-cluster || true
-fi
+check gcc
+check_cluster gcc 1
 
 if [ "$all" = yes ]; then
     build clang CC=clang CFLAGS="-O2 -g -Werror" || true
     if build sanitizer CC=gcc CFLAGS="-O1 -g -Werror" --with-sanitizer=address,undefined; then
-        check sanitizer || true
+        check sanitizer
+        check_cluster sanitizer 2
+    fi
+    if build thread CC=gcc CFLAGS="-O1 -g -Werror" --with-sanitizer=thread; then
+        check thread
     fi
     if [ "$SECONDS" -lt "$distcheck_start_max_s" ]; then
         stage "distcheck" "$out/gcc" make -s -j"$jobs" distcheck || true
