@@ -15,7 +15,7 @@
  * never meets it (a full map blocks deletes too, PITFALLS part 2), and small
  * enough for the sanitizers, which shadow memory. */
 #if SIZE_MAX > UINT32_MAX
-#define STORE_MAP_BYTES ((size_t)64 << 30)
+#define STORE_MAP_BYTES ((size_t)32 << 30)
 #else
 #define STORE_MAP_BYTES ((size_t)1 << 30)
 #endif
