@@ -107,10 +107,11 @@ check() {
     stage "tests $1" "$out/$1" make -s -j"$jobs" check VERBOSE=1 || true
 }
 
-# check_cluster NAME SLOWNESS: the tests with real daemons, where there are any.
+# check_cluster NAME SLOWNESS VALGRIND: the tests with real daemons, where there are any.
 check_cluster() {
     if grep -q '^check-cluster:' "$out/$1/Makefile"; then
-        stage "cluster tests $1" "$out/$1" env CRABCLUSTER_TEST_SLOW="$2" make -s check-cluster || true
+        stage "cluster tests $1" "$out/$1" env CRABCLUSTER_TEST_SLOW="$2" VALGRIND="$3" \
+            make -s check-cluster || true
     fi
 }
 
@@ -125,13 +126,13 @@ mkdir -p "$out"
 stage "autoreconf" "$out" autoreconf -fi "$top" || finish
 build gcc CC=gcc CFLAGS="-O2 -g -Werror" || finish
 check gcc
-check_cluster gcc 1
+check_cluster gcc 1 1
 
 if [ "$all" = yes ]; then
     build clang CC=clang CFLAGS="-O2 -g -Werror" || true
     if build sanitizer CC=gcc CFLAGS="-O1 -g -Werror" --with-sanitizer=address,undefined; then
         check sanitizer
-        check_cluster sanitizer 2
+        check_cluster sanitizer 2 0
     fi
     if build thread CC=gcc CFLAGS="-O1 -g -Werror" --with-sanitizer=thread; then
         check thread
