@@ -29,6 +29,14 @@ static void sleep_ms(long ms)
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
+static uint64_t cpu_ms(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
+           (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+}
+
 /* Up to 5 s, until so many requests wait at the stub. */
 static void wait_for_waiting(struct fixture *f, unsigned n)
 {
@@ -186,6 +194,41 @@ static void test_stop_with_requests_in_flight_answers_them(void **state)
     assert_true(s.took_ms >= 1900 && s.took_ms < 4000);
 }
 
+static void *stop_only(void *arg)
+{
+    struct stopper *s = arg;
+    uint64_t start = clock_now_ms();
+    api_stop(&s->f->api);
+    s->took_ms = clock_now_ms() - start;
+    return NULL;
+}
+
+static void test_stop_waits_for_what_the_node_still_has(void **state)
+{
+    struct fixture *f = *state;
+    struct stopper s = {f, 0};
+    pthread_t thread;
+    int fds[3];
+    stub_node_hold(f->node, true);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = raw_connect(f);
+        raw_send(fds[i], READ_K);
+    }
+    wait_for_waiting(f, 3);
+    pthread_create(&thread, NULL, stop_only, &s);
+    sleep_ms(200);
+    uint64_t cpu = cpu_ms();
+    sleep_ms(300); /* and does not spin meanwhile */
+    assert_true(cpu_ms() - cpu < 60);
+    stub_node_hold(f->node, false);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(raw_read_answer(fds[i], NULL), 404);
+        close(fds[i]);
+    }
+    pthread_join(thread, NULL);
+    assert_true(s.took_ms >= 490 && s.took_ms < 3000);
+}
+
 static void test_flood_of_clients_leaves_places_for_peers(void **state)
 {
     struct fixture *f = *state;
@@ -245,14 +288,6 @@ static void test_waiting_room_is_cleared_of_the_silent_and_of_strangers(void **s
     close(client), close(silent), close(stranger), close(peer);
 }
 
-static uint64_t cpu_ms(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
-           (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
-}
-
 static void test_without_descriptors_accept_waits_and_does_not_spin(void **state)
 {
     struct fixture *f = *state;
@@ -305,6 +340,7 @@ int main(void)
         TEST(test_600_connections_at_once_do_not_stall),
         TEST(test_drain_finishes_what_is_in_flight_and_accepts_nothing_new),
         TEST(test_stop_with_requests_in_flight_answers_them),
+        TEST(test_stop_waits_for_what_the_node_still_has),
         TEST(test_flood_of_clients_leaves_places_for_peers),
         TEST(test_waiting_room_is_cleared_of_the_silent_and_of_strangers),
         TEST(test_without_descriptors_accept_waits_and_does_not_spin),

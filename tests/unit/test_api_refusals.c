@@ -231,6 +231,7 @@ static void test_body_over_the_limit_is_refused_however_it_is_sent(void **state)
     static const char *const expect[] = {"Expect: 100-continue", NULL};
     static const char *const no_expect[] = {"Expect:", NULL};
     assert_int_equal(set_of_sizes(f, 1, 9 * MIB, chunked), 413);
+    assert_non_null(strstr(body_of(f), "the body is larger than")); /* not: the value */
     assert_int_equal(set_of_sizes(f, 1, 9 * MIB, expect), 413);
     assert_int_equal(set_of_sizes(f, 1, 9 * MIB, no_expect), 413);
     assert_int_equal(set_of_sizes(f, 1, 1024, chunked), 200);
