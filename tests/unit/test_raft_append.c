@@ -84,6 +84,13 @@ static void test_append_repeated_or_late_truncates_nothing(void **state)
     assert_int_equal(append(c, 2, POS(1, 1), 0, TERMS(1, 2)), 0);
     assert_int_equal(cluster_status(c, 1).last.index, 5);
     assert_int_equal(cluster_status(c, 1).durable, 5);
+    /* The next leader begins anew and sends what is there already: nothing is written again. */
+    assert_int_equal(append(c, 3, POS(0, 0), 0, NULL), 0);
+    c->late_disk[1] = true;
+    assert_int_equal(append(c, 3, POS(1, 1), 0, TERMS(1, 2)), 0);
+    assert_null(c->nodes[1].writing);
+    assert_int_equal(cluster_status(c, 1).last.index, 5);
+    assert_int_equal(cluster_status(c, 1).durable, 5);
     cluster_free(&c);
 }
 

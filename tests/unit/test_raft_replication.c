@@ -230,6 +230,27 @@ static void test_window_full_blocks_no_heartbeat_and_never_leaks(void **state)
     cluster_free(&c);
 }
 
+/* 24: an answer takes an append out of flight and claims less than it had. */
+static void test_answer_that_claims_too_little_stalls_nothing(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 2, 2);
+    (void)cluster_elect(c);
+    cluster_elect_node(c, 0);
+    cluster_run(c, 5);
+    struct raft_pos pos;
+    assert_int_equal(cluster_propose(c, 0, &pos), 0);
+    uint64_t seq = cluster_find(c, RAFT_APPEND, 0, 1)->seq;
+    cluster_drop_all(c);
+    struct raft_message less = cluster_message(RAFT_APPEND_REPLY, 1, 0, pos.term, seq);
+    less.append_reply.success = true;
+    less.append_reply.match = pos.index - 1;
+    assert_int_equal(cluster_receive(c, 0, &less), 0);
+    cluster_settle(c);
+    assert_int_equal(c->nodes[1].log_last, pos.index);
+    cluster_free(&c);
+}
+
 /* A connection that is refused at once must not become a busy loop. */
 static void test_unreachable_peer_gets_one_append_per_heartbeat(void **state)
 {
@@ -519,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_commit_without_the_leaders_own_disk),
         cmocka_unit_test(test_commit_needs_a_followers_disk),
         cmocka_unit_test(test_window_full_blocks_no_heartbeat_and_never_leaks),
+        cmocka_unit_test(test_answer_that_claims_too_little_stalls_nothing),
         cmocka_unit_test(test_unreachable_peer_gets_one_append_per_heartbeat),
         cmocka_unit_test(test_append_limits_of_entries_and_bytes_hold),
         cmocka_unit_test(test_uncommitted_bytes_are_bounded_without_quorum),
