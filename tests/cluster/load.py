@@ -281,15 +281,17 @@ class Registers(Threads):
 
 class Relay:
     """Stands before a node: connections to its port are passed on to `target`. With
-    `cut_every` n, each nth request for `path` is delivered, and when the node answers,
-    the connection is cut without a byte of the answer: the sender cannot know."""
+    `cut_every` n, each nth request for `path` is delivered, and a while after the node
+    has answered, the connection is cut without a byte of the answer: the sender cannot
+    know, and what it sends again comes when other things have happened."""
 
-    def __init__(self, path="/raft-forward", cut_every=0):
+    def __init__(self, path="/raft-forward", cut_every=0, cut_delay_s=0.01):
         self.port = ports.take()
         self.addr = f"127.0.0.1:{self.port}"
         self.target = None  # "host:port", set before the first connection
         self.request_line = f"POST {path} ".encode()
         self.cut_every = cut_every
+        self.cut_delay_s = cut_delay_s
         self.n_requests = self.n_cuts = 0
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
@@ -346,6 +348,7 @@ class _Pair:
                 if requests and self.relay.seen(data):
                     self.cut = True
                 if not requests and self.cut:
+                    time.sleep(self.relay.cut_delay_s)
                     break
                 sink.sendall(data)
         except OSError:

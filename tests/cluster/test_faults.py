@@ -91,7 +91,7 @@ class Quorum(ClusterTest):
                 rest = [node for node in cluster.nodes if node is not lonely]
                 for node in rest:
                     node.kill()
-                answers = []
+                answers, refused = [], []
 
                 def ask(i):
                     begin = time.monotonic()
@@ -100,6 +100,8 @@ class Quorum(ClusterTest):
                     else:
                         answer = lonely.read("k")
                     answers.append((answer, time.monotonic() - begin))
+                    if i % 2 and answer.status == 503:
+                        refused.append(f"lonely{i}")
 
                 Threads(8, ask).start().join()
                 for answer, seconds in answers:
@@ -118,6 +120,8 @@ class Quorum(ClusterTest):
                 seconds = time.monotonic() - begin
                 note(f"{lonely_role} alone: written and read {seconds:.2f} s after one was back")
                 self.assertLess(seconds, 2 * SLOW)
+                for key in refused:  # 503 says that it was not attempted
+                    self.assertMissing(lonely.read(key))
                 cluster.close()
 
     def test_request_timeout_of_the_configuration_is_kept(self):
