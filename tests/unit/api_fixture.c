@@ -174,6 +174,13 @@ void raw_send(int fd, const char *text)
     }
 }
 
+static char last_head[4000];
+
+bool raw_last_said(const char *text)
+{
+    return strstr(last_head, text) != NULL;
+}
+
 /* One byte at a time, so that a pipelined answer stays in the socket. */
 int raw_read_answer(int fd, struct buf *ret_body)
 {
@@ -185,6 +192,7 @@ int raw_read_answer(int fd, struct buf *ret_body)
             break;
         buf_append(&head, &c, 1);
     }
+    snprintf(last_head, sizeof last_head, "%s", buf_str(&head));
     const char *length = strcasestr(buf_str(&head), "content-length:");
     if (sscanf(buf_str(&head), "HTTP/1.%*d %d", &status) != 1)
         status = 0;

@@ -37,6 +37,8 @@ int raw_connect(const struct fixture *f);
 void raw_send(int fd, const char *text);
 /* Reads one answer with a Content-Length; its status, or 0 when the connection ended. */
 int raw_read_answer(int fd, struct buf *ret_body);
+/* The head of that answer contains the text. */
+bool raw_last_said(const char *text);
 /* The other side closes within ms. */
 bool raw_is_closed_within(int fd, int ms);
 

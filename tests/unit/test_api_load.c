@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,14 +126,15 @@ static void test_600_connections_at_once_do_not_stall(void **state)
         for (int i = 0; i < MANY; i++)
             assert_int_equal(raw_read_answer(fds[i], NULL), 404);
     }
-    assert_true(clock_now_ms() - start < 20000);
+    assert_true(clock_now_ms() - start < 40000);
     for (int i = 0; i < MANY; i++)
         close(fds[i]);
 }
 
 struct stopper {
     struct fixture *f;
-    uint64_t took_ms;
+    atomic_bool drained, stopped;
+    uint64_t drain_ms;
 };
 
 static void *drain_and_stop(void *arg)
@@ -140,16 +142,18 @@ static void *drain_and_stop(void *arg)
     struct stopper *s = arg;
     uint64_t start = clock_now_ms();
     api_drain(s->f->api, 2000);
-    s->took_ms = clock_now_ms() - start;
+    s->drain_ms = clock_now_ms() - start;
+    s->drained = true;
     stub_node_shut_down(s->f->node);
     api_stop(&s->f->api);
+    s->stopped = true;
     return NULL;
 }
 
 static void test_drain_finishes_what_is_in_flight_and_accepts_nothing_new(void **state)
 {
     struct fixture *f = *state;
-    struct stopper s = {f, 0};
+    struct stopper s = {.f = f};
     pthread_t thread;
     struct buf body = BUF_INIT;
     int fd = raw_connect(f), peer = raw_connect(f), idle = raw_connect(f);
@@ -161,12 +165,14 @@ static void test_drain_finishes_what_is_in_flight_and_accepts_nothing_new(void *
     sleep_ms(100);
     struct pollfd p = {.fd = idle, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 0); /* still open */
+    assert_false(s.drained);
     stub_node_hold(f->node, false);
     assert_int_equal(raw_read_answer(fd, &body), 404);
+    assert_true(raw_last_said("\r\nConnection: close\r\n"));
     assert_true(raw_is_closed_within(fd, 3000));
     assert_int_equal(raw_read_answer(peer, NULL), 200);
     pthread_join(thread, NULL);
-    assert_true(s.took_ms >= 90 && s.took_ms < 1500);
+    assert_true(s.drain_ms < 1900); /* did not wait until its bound, though the peer was busy */
     assert_true(raw_is_closed_within(idle, 1000));
     assert_null(f->api);
     close(fd), close(peer), close(idle);
@@ -176,7 +182,7 @@ static void test_drain_finishes_what_is_in_flight_and_accepts_nothing_new(void *
 static void test_stop_with_requests_in_flight_answers_them(void **state)
 {
     struct fixture *f = *state;
-    struct stopper s = {f, 0};
+    struct stopper s = {.f = f};
     pthread_t thread;
     int fds[50];
     stub_node_hold(f->node, true);
@@ -191,22 +197,21 @@ static void test_stop_with_requests_in_flight_answers_them(void **state)
         close(fds[i]);
     }
     pthread_join(thread, NULL);
-    assert_true(s.took_ms >= 1900 && s.took_ms < 4000);
+    assert_true(s.drain_ms >= 1990 && s.drain_ms < 8000);
 }
 
 static void *stop_only(void *arg)
 {
     struct stopper *s = arg;
-    uint64_t start = clock_now_ms();
     api_stop(&s->f->api);
-    s->took_ms = clock_now_ms() - start;
+    s->stopped = true;
     return NULL;
 }
 
 static void test_stop_waits_for_what_the_node_still_has(void **state)
 {
     struct fixture *f = *state;
-    struct stopper s = {f, 0};
+    struct stopper s = {.f = f};
     pthread_t thread;
     int fds[3];
     stub_node_hold(f->node, true);
@@ -219,14 +224,14 @@ static void test_stop_waits_for_what_the_node_still_has(void **state)
     sleep_ms(200);
     uint64_t cpu = cpu_ms();
     sleep_ms(300); /* and does not spin meanwhile */
-    assert_true(cpu_ms() - cpu < 60);
+    assert_true(cpu_ms() - cpu < 100);
+    assert_false(s.stopped);
     stub_node_hold(f->node, false);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(raw_read_answer(fds[i], NULL), 404);
         close(fds[i]);
     }
     pthread_join(thread, NULL);
-    assert_true(s.took_ms >= 490 && s.took_ms < 3000);
 }
 
 static void test_flood_of_clients_leaves_places_for_peers(void **state)

@@ -468,6 +468,15 @@ static void test_large_bodies_together_are_bounded(void **state)
         assert_false(open);
         http_exchange_free(x);
     }
+    struct http_exchange *x = mem_zalloc(sizeof *x); /* one that is served ends its charge too */
+    x->server = &server;
+    x->route = &route;
+    x->body_limit = MIB;
+    server.n_in_flight++;
+    assert_true(http_take_body(x, bytes, 20 * KIB));
+    assert_int_equal(server.client_body_bytes, LIMIT_CLIENT_BODIES_BYTES - 10 * KIB);
+    http_exchange_free(x);
+    assert_int_equal(server.client_body_bytes, LIMIT_CLIENT_BODIES_BYTES - 30 * KIB);
     assert_int_equal(server.n_in_flight, 0);
 }
 
