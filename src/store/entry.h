@@ -24,6 +24,11 @@ struct store_link {
     uint32_t crc;
 };
 
+static inline bool store_link_equal(struct store_link a, struct store_link b)
+{
+    return raft_pos_equal(a.pos, b.pos) && a.crc == b.crc;
+}
+
 /* Writes STORE_ENTRY_HEADER_BYTES + e->len bytes for e after `before`; returns e's link. */
 struct store_link store_entry_encode(const struct raft_entry *e, struct store_link before,
                                      uint8_t *out);

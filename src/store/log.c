@@ -243,8 +243,10 @@ static int scan_entries(struct store_log *log, MDB_cursor *cursor,
         return err;
     if (rc != MDB_NOTFOUND)
         return failed(log, reason, "the table of entries", rc);
-    if (!raft_pos_equal(link.pos, log->ends.last.pos) || link.crc != log->ends.last.crc)
+    if (link.pos.index < log->ends.last.pos.index)
         return damaged_entry(log, reason, link.pos.index + 1, "and those after it are missing");
+    if (!store_link_equal(link, log->ends.last))
+        return damaged_entry(log, reason, link.pos.index, "is not the one written last");
     return 0;
 }
 

@@ -136,6 +136,29 @@ static void test_command_random_bytes_never_read_outside(void **state)
     buf_free(&valid);
 }
 
+static void test_command_whose_floor_would_not_be_positive_is_invalid(void **state)
+{
+    (void)state;
+    struct kv_op op = set_op("k", "v");
+    struct {
+        uint8_t seq, back;
+        int err;
+    } cases[] = {
+        {0, 0, ERR_INVALID}, {5, 5, ERR_INVALID}, {5, 6, ERR_INVALID}, {5, 4, 0}, {1, 0, 0}};
+    for (unsigned i = 0; i < 5; i++) {
+        struct buf b = BUF_INIT;
+        struct kv_command_reader r;
+        buf_put_u8(&b, KV_COMMAND_VERSION);
+        buf_put_uuid(&b, ORIGIN.node);
+        buf_put_u8(&b, 1);
+        buf_put_u8(&b, cases[i].seq);
+        buf_put_u8(&b, cases[i].back);
+        kv_body_encode(KV_SINGLE, &op, 1, &b);
+        assert_int_equal(kv_command_open(b.data, b.len, &r), cases[i].err);
+        buf_free(&b);
+    }
+}
+
 static void test_command_other_version_is_refused(void **state)
 {
     (void)state;
@@ -229,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_command_largest_numbers_round_trip),
         cmocka_unit_test(test_command_every_truncation_is_invalid),
         cmocka_unit_test(test_command_random_bytes_never_read_outside),
+        cmocka_unit_test(test_command_whose_floor_would_not_be_positive_is_invalid),
         cmocka_unit_test(test_command_other_version_is_refused),
         cmocka_unit_test(test_body_beyond_its_limits_is_refused),
         cmocka_unit_test(test_command_largest_value_fits),

@@ -101,6 +101,7 @@ static void test_open_while_another_process_has_it_is_busy_and_names_it(void **s
     assert_int_equal(pipe(ready) | pipe(done), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        alarm(30); /* should the parent fail meanwhile */
         int err = fixture_try_open(f);
         if (write(ready[1], &err, 1) != 1 || read(done[0], &c, 1) != 1)
             _exit(1);

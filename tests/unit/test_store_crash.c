@@ -33,6 +33,7 @@ static _Noreturn void write_until_killed(struct store_fixture *f, uint64_t seed,
 {
     struct rng rng = {seed};
     struct report queue[QUEUE];
+    alarm(60); /* should the parent fail meanwhile */
     if (fixture_try_open(f) != 0 || fixture_scan(f, &log_read) != 0)
         _exit(1);
     fixture_start(f);

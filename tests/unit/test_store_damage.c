@@ -122,6 +122,46 @@ static void test_stale_last_entry_is_noticed(void **state)
     assert_refused(f, "log entry 300 does not follow on");
 }
 
+static void ignore_hard_state(void *ctx, struct raft_hard_state hs)
+{
+    (void)ctx;
+    (void)hs;
+}
+
+static int ignore_entry(void *ctx, struct raft_entry *e)
+{
+    (void)ctx;
+    (void)e;
+    return 0;
+}
+
+/* Chained to the one before it, and still not what was written last. */
+static void test_other_last_entry_is_noticed(void **state)
+{
+    struct store_fixture *f = *state;
+    make_log(f);
+    struct store_log *log;
+    MDB_txn *txn = begin_spoiling(f, &log);
+    size_t index = N_ENTRIES;
+    MDB_val key = {sizeof index, &index}, value;
+    struct store_entry_view last;
+    assert_int_equal(mdb_get(txn, log->entries, &key, &value), 0);
+    assert_int_equal(store_entry_decode(index, value.mv_data, value.mv_size, &last), 0);
+    struct store_link before = {{2, index - 1}, last.before_crc};
+    struct raft_entry *e = fixture_entry(index, 2);
+    e->type = e->type == RAFT_ENTRY_NOOP ? RAFT_ENTRY_COMMAND : RAFT_ENTRY_NOOP;
+    uint8_t *bytes = mem_alloc(STORE_ENTRY_HEADER_BYTES + e->len);
+    store_entry_encode(e, before, bytes);
+    put_entry(txn, log->entries, index, bytes, STORE_ENTRY_HEADER_BYTES + e->len);
+    mem_free(bytes);
+    raft_entry_unref(&e);
+    end_spoiling(txn, &log);
+    struct store_visitor visitor = {ignore_hard_state, ignore_entry, NULL};
+    assert_int_equal(fixture_try_open(f), 0);
+    assert_int_equal(store_scan(f->store, &visitor, &f->reason), ERR_CORRUPT);
+    assert_non_null(strstr(buf_str(&f->reason), "log entry 300 is not the one written last"));
+}
+
 static void delete_entry(struct store_fixture *f, size_t index)
 {
     struct store_log *log;
@@ -202,6 +242,7 @@ static int try_in_child(struct store_fixture *f)
     if (pid == 0) {
         signal(SIGSEGV, SIG_DFL); /* cmocka's */
         signal(SIGBUS, SIG_DFL);
+        alarm(30); /* no endless walk either */
         int err = fixture_try_open(f);
         if (!err)
             err = fixture_scan(f, &log_read);
@@ -291,6 +332,7 @@ int main(void)
         STORE_TEST(test_entry_of_another_place_is_noticed),
         STORE_TEST(test_stale_entry_is_noticed),
         STORE_TEST(test_stale_last_entry_is_noticed),
+        STORE_TEST(test_other_last_entry_is_noticed),
         STORE_TEST(test_missing_entry_is_noticed),
         STORE_TEST(test_missing_first_entry_is_noticed),
         STORE_TEST(test_missing_last_entry_is_noticed),
