@@ -152,7 +152,8 @@ void driver_advance(struct driver *d, uint64_t now_ms)
     if (now_ms < d->next_tick_ms)
         return;
     for (; d->next_tick_ms <= now_ms && n < n_max; n++) {
-        raft_tick(d->raft);
+        if (!d->stopping) /* it has given up leadership and shall not win it back */
+            raft_tick(d->raft);
         d->next_tick_ms += DRIVER_TICK_MS;
     }
     if (d->next_tick_ms <= now_ms)

@@ -327,6 +327,31 @@ static void test_restart_of_all_keeps_everything(void **state)
     world_free(&w);
 }
 
+static void test_stopping_leader_does_not_lead_again(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned old = (unsigned)world_leader(&w);
+    struct node_request *r = world_set(&w, "k", "v", 5000);
+    world_submit(&w, old, r);
+    driver_stop(w.nodes[old].driver);
+    world_run(&w, 3000);
+    assert_int_not_equal(world_leader(&w), (int)old);
+    assert_true(world_is_done(r)); /* carried through by the next leader */
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    assert_int_equal(version_of(&w, (old + 1) % 3, "k"), 1);
+    r = world_call(&w, old, world_set(&w, "k", "w", 1000));
+    assert_int_equal(r->err, ERR_SHUTDOWN);
+    node_request_free(&r);
+    world_kill(&w, (old + 1) % 3);
+    world_kill(&w, (old + 2) % 3);
+    world_run(&w, 2000);
+    assert_int_equal(raft_status(w.nodes[old].driver->raft).role, RAFT_FOLLOWER); /* nor tries */
+    world_free(&w);
+}
+
 /* ---- a member at a new address ---- */
 
 static void test_member_that_comes_up_elsewhere_is_found_again(void **state)
@@ -452,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_write_without_quorum_ends_unknown_at_its_deadline),
         cmocka_unit_test(test_isolated_leader_serves_no_read),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
+        cmocka_unit_test(test_stopping_leader_does_not_lead_again),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
