@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -53,7 +54,8 @@ struct http_loop {
     /* The mailbox: stacks that senders push on and the loop takes whole. */
     _Atomic(struct http_exchange *) done;
     _Atomic(struct socket_mail *) sockets;
-    atomic_bool asleep; /* or about to be: whoever sends mail must wake it */
+    atomic_bool asleep;    /* or about to be: whoever sends mail must wake it */
+    atomic_uint n_senders; /* inside on_done(): the loop must outlive them */
 
     unsigned n_parked;  /* exchanges whose request the node has, or will have */
     struct list unsent; /* the requests that the node does not have yet */
@@ -95,10 +97,12 @@ static void on_done(struct node_request *r)
 {
     struct http_exchange *x = r->owner;
     struct http_loop *l = x->loop;
+    atomic_fetch_add(&l->n_senders, 1);
     x->next_done = atomic_load(&l->done);
     while (!atomic_compare_exchange_weak(&l->done, &x->next_done, x))
         ;
     wake(l);
+    atomic_fetch_sub(&l->n_senders, 1);
 }
 
 /* Giving requests to the node one by one, as they are read, would wake its thread for each. */
@@ -458,6 +462,8 @@ void loop_join(struct http_loop **l)
 {
     struct http_loop *it = *l;
     pthread_join(it->thread, NULL);
+    while (atomic_load(&it->n_senders) > 0) /* the last mail was read before its sender was done */
+        sched_yield();
     close(it->epoll_fd);
     close(it->wake_fd);
     MEM_FREE(*l);
