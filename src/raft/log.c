@@ -160,9 +160,8 @@ static void truncate_persistence(struct raft_log *l, uint64_t end)
     if (l->durable > end)
         l->durable = end;
     if (l->handed > end) {
-        l->handed = end;
-        if (l->truncate_from == 0 || l->truncate_from > end + 1)
-            l->truncate_from = end + 1;
+        l->handed = end; /* only goes down until the next record, so this one is the lowest */
+        l->truncate_from = end + 1;
     }
 }
 
