@@ -34,7 +34,7 @@
 
 /* Room for one connection's headers and for parsing them; above LIMIT_HEADER_BYTES,
  * so that it is our answer that says what the limit is. */
-#define CONNECTION_BYTES (32 * KIB)
+#define CONNECTION_BYTES (24 * KIB)
 #define SUBMIT_BATCH     64 /* requests that the node gets at once */
 
 struct socket_mail {
