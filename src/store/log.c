@@ -61,7 +61,8 @@ static int open_tables(struct store_log *log, MDB_txn *txn, uint32_t *ret_format
     *ret_is_new = rc == MDB_NOTFOUND;
     if (rc || *ret_format != STORE_FORMAT)
         return *ret_is_new ? 0 : rc;
-    return mdb_dbi_open(txn, "entries", MDB_INTEGERKEY, &log->entries);
+    rc = store_get_ends(txn, log->records, &log->ends);
+    return rc ? rc : mdb_dbi_open(txn, "entries", MDB_INTEGERKEY, &log->entries);
 }
 
 static int prepare(struct store_log *log, bool *ret_is_new, struct buf *reason)
@@ -77,7 +78,7 @@ static int prepare(struct store_log *log, bool *ret_is_new, struct buf *reason)
             mdb_txn_abort(txn);
     }
     if (rc)
-        return failed(log, reason, "the format or the table of entries", rc);
+        return failed(log, reason, "the records of the newest state", rc);
     if (*ret_is_new || format == STORE_FORMAT)
         return 0;
     buf_printf(reason, "%s has format %" PRIu32 ", and this version knows format %d only",
@@ -158,7 +159,7 @@ static int count_boot(struct store_log *log, MDB_txn *txn, struct storage_identi
 {
     int rc = store_get_identity(txn, log->records, identity);
     if (!rc)
-        rc = store_get_ends(txn, log->records, &log->ends);
+        rc = store_put_ends(txn, log->records, &log->ends);
     if (rc)
         return rc;
     identity->boot++;

@@ -5,7 +5,8 @@
  *      main database     records by name: "format" "identity" "hard-state" "ends"
  *      "entries"         entries by index (MDB_INTEGERKEY), always appended
  *
- * "ends" holds the first and the last link of the chain of entries, so that a
+ * "ends" holds the number of the transaction, so that a state that is not the
+ * one it says is noticed, and the first and last link of the chain, so that a
  * log that lost entries at its end is noticed.
  */
 #ifndef STORE_LOG_H

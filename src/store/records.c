@@ -12,7 +12,7 @@
 #define FORMAT_BYTES     4
 #define IDENTITY_BYTES   (16 + 8 + 8 + 16 + 16 + 1)
 #define HARD_STATE_BYTES (8 + 16 + 8)
-#define ENDS_BYTES       (2 * (8 + 8 + 4))
+#define ENDS_BYTES       (8 + 2 * (8 + 8 + 4))
 #define CRC_BYTES        4
 #define RECORD_BYTES_MAX (CRC_BYTES + IDENTITY_BYTES)
 
@@ -150,6 +150,7 @@ static struct store_link read_link(struct bytes_reader *r)
 int store_put_ends(MDB_txn *txn, MDB_dbi dbi, const struct store_ends *ends)
 {
     struct writer w = {.len = CRC_BYTES};
+    put_be(&w, mdb_txn_id(txn), 8);
     put_link(&w, ends->base);
     put_link(&w, ends->last);
     return record_put(txn, dbi, "ends", &w);
@@ -159,6 +160,8 @@ int store_get_ends(MDB_txn *txn, MDB_dbi dbi, struct store_ends *ret_ends)
 {
     struct bytes_reader r;
     int rc = record_get(txn, dbi, "ends", ENDS_BYTES, &r);
+    if (!rc && bytes_read_u64(&r) != mdb_txn_id(txn))
+        rc = MDB_CORRUPTED;
     if (rc)
         return rc;
     ret_ends->base = read_link(&r);

@@ -25,6 +25,9 @@ int store_put_identity(MDB_txn *txn, MDB_dbi dbi, const struct storage_identity 
 int store_get_identity(MDB_txn *txn, MDB_dbi dbi, struct storage_identity *ret_identity);
 int store_put_hard_state(MDB_txn *txn, MDB_dbi dbi, const struct raft_hard_state *hs);
 int store_get_hard_state(MDB_txn *txn, MDB_dbi dbi, struct raft_hard_state *ret_hs);
+/* The ends are written in every transaction, with its number: LMDB's pages that
+ * name the newest state have no checksum, and one that is damaged or torn leads
+ * to an older state, or to parts of two. get is for read transactions. */
 int store_put_ends(MDB_txn *txn, MDB_dbi dbi, const struct store_ends *ends);
 int store_get_ends(MDB_txn *txn, MDB_dbi dbi, struct store_ends *ret_ends);
 

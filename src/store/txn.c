@@ -53,7 +53,6 @@ static void truncate_from(struct store_txn *t, uint64_t first)
         if (!t->rc)
             t->rc = mdb_cursor_del(t->cursor, 0);
     }
-    t->ends_changed = true;
     if (!t->rc)
         find_last(t);
     if (!t->rc && t->ends.last.pos.index != first - 1)
@@ -72,7 +71,6 @@ static void append(struct store_txn *t, const struct raft_entry *e)
     if (t->rc)
         return;
     t->ends.last = store_entry_encode(e, t->ends.last, value.mv_data);
-    t->ends_changed = true;
 }
 
 void store_txn_apply(struct store_txn *t, const struct storage_write *w)
@@ -89,7 +87,7 @@ void store_txn_apply(struct store_txn *t, const struct storage_write *w)
 
 int store_txn_commit(struct store_txn *t, int *ret_rc)
 {
-    if (!t->rc && t->ends_changed)
+    if (!t->rc)
         t->rc = store_put_ends(t->txn, t->log->records, &t->ends);
     if (t->cursor)
         mdb_cursor_close(t->cursor);

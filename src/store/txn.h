@@ -12,7 +12,6 @@ struct store_txn {
     MDB_txn *txn;
     MDB_cursor *cursor; /* over entries */
     struct store_ends ends;
-    bool ends_changed;
     int rc; /* LMDB's */
 };
 void store_txn_begin(struct store_txn *t, struct store_log *log);

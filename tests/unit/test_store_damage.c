@@ -65,6 +65,7 @@ static MDB_txn *begin_spoiling(struct store_fixture *f, struct store_log **ret_l
 
 static void end_spoiling(MDB_txn *txn, struct store_log **log)
 {
+    assert_int_equal(store_put_ends(txn, (*log)->records, &(*log)->ends), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
     store_log_close(log);
 }
@@ -295,6 +296,32 @@ static void test_shortened_file_gives_right_content_or_a_refusal(void **state)
     mem_free(good);
 }
 
+/* Where a meta page of LMDB 0.9 (64 bits) keeps the number of its transaction. */
+#define META_TXN_ID 144
+
+/* A torn write of a meta page: the number is new, what it leads to is not. */
+static void test_older_state_that_claims_to_be_the_newest_is_noticed(void **state)
+{
+    struct store_fixture *f = *state;
+    make_log(f);
+    size_t len;
+    uint64_t ids[2];
+    uint8_t *bytes = read_all(data_path(f), &len);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (unsigned i = 0; i < 2; i++)
+        memcpy(&ids[i], bytes + i * page + META_TXN_ID, sizeof ids[i]);
+    if (ids[0] + ids[1] != 2 * (ids[0] > ids[1] ? ids[0] : ids[1]) - 1) {
+        mem_free(bytes);
+        skip(); /* another layout */
+    }
+    unsigned older = ids[0] > ids[1];
+    ids[older] += 2;
+    memcpy(bytes + older * page + META_TXN_ID, &ids[older], sizeof ids[older]);
+    write_all(data_path(f), bytes, len);
+    mem_free(bytes);
+    assert_refused(f, "the records of the newest state");
+}
+
 #define N_FLIPS 400
 
 static void test_any_flipped_byte_gives_right_content_or_a_refusal(void **state)
@@ -340,6 +367,7 @@ int main(void)
         STORE_TEST(test_damaged_entry_is_never_loaded),
         STORE_TEST(test_emptied_log_is_not_a_beginning),
         STORE_TEST(test_shortened_file_gives_right_content_or_a_refusal),
+        STORE_TEST(test_older_state_that_claims_to_be_the_newest_is_noticed),
         STORE_TEST(test_any_flipped_byte_gives_right_content_or_a_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
