@@ -19,6 +19,20 @@ static bool configs_equal(const struct raft_config *a, const struct raft_config 
     return equal;
 }
 
+/* Both are uniform. */
+static bool same_voters(const struct raft_config *a, const struct raft_config *b)
+{
+    if (raft_config_n_voters(a) != raft_config_n_voters(b))
+        return false;
+    for (unsigned i = 0; i < a->n_members; i++) {
+        const struct raft_member *m = &a->members[i];
+        const struct raft_member *other = raft_config_find(b, m->id);
+        if ((m->roles & RAFT_VOTER) && !(other && (other->roles & RAFT_VOTER)))
+            return false;
+    }
+    return true;
+}
+
 static struct raft_pos append_config(struct raft *r, const struct raft_config *config)
 {
     struct buf bytes = BUF_INIT;
@@ -51,7 +65,7 @@ int raft_change_config(struct raft *r, const struct raft_change changes[], unsig
     const struct raft_config *now = raft_config_in_force(r);
     struct raft_config changed;
     int rc = raft_config_simple(now, changes, n, &changed);
-    if (rc == ERR_NOT_ALLOWED)
+    if (rc == ERR_NOT_ALLOWED || (rc == 0 && !same_voters(now, &changed)))
         rc = raft_config_enter_joint(now, changes, n, true, &changed);
     if (rc < 0)
         return rc;

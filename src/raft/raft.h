@@ -93,8 +93,8 @@ MUST_CHECK int raft_receive(struct raft *r, const struct raft_message *m);
  * NOT_LEADER, OVERLOADED. On success *ret_first is the position of the first. */
 MUST_CHECK int raft_propose(struct raft *r, struct raft_entry *entries[], unsigned n,
                             struct raft_pos *ret_first);
-/* Proposes a change of the configuration: simple when it touches one voter or
- * only learners, else joint with automatic leaving. Errors: NOT_LEADER,
+/* Proposes a change of the configuration: at once when it touches only
+ * learners, else joint with automatic leaving, whatever the difference. Errors: NOT_LEADER,
  * IN_PROGRESS (another change is not committed, a joint configuration not left,
  * or no entry of the own term committed yet: PITFALLS 35, 36), and those of
  * raft_config_*. *ret_pos: position of the entry; changes that change nothing
