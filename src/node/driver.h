@@ -14,7 +14,7 @@
  *      peer.c      messages in and out        propose.c   writes of clients, forwarding
  *      exchange.c  questions put to others    reads.c     linearizable reads
  *      admin.c     membership commands        form.c      how a cluster comes to be
- *      move.c      a member at a new address
+ *      move.c      a member at a new address  status.c    questions about all this
  */
 #ifndef NODE_DRIVER_H
 #define NODE_DRIVER_H
@@ -170,9 +170,12 @@ static inline void driver_done(struct node_request *r, int err)
     r->done(r);
 }
 
-struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos);
 /* Writes the identity; in order with the log. */
 void driver_save_identity(struct driver *d);
+
+/* status.c */
+
+struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos);
 /* The member with this id in the configuration in force, or NULL. */
 const struct raft_member *driver_member(const struct driver *d, struct uuid id);
 void driver_status(const struct driver *d, struct node_status *ret_status);

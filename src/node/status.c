@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ * What the driver can tell about itself: members, log positions, who has caught
+ * up, and the whole status.
+ */
+#include <string.h>
+
+#include "node/driver.h"
+
+const struct raft_member *driver_member(const struct driver *d, struct uuid id)
+{
+    return uuid_is_zero(id) ? NULL : raft_config_find(raft_config(d->raft, NULL), id);
+}
+
+struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos)
+{
+    return (struct node_log_id){pos.index, pos.term, state_leader_of(d->state, pos.term)};
+}
+
+static int state_number(const struct driver *d, const struct raft_status *s)
+{
+    const struct raft_member *self = driver_member(d, d->identity.node);
+    switch (s->role) {
+    case RAFT_LEADER:
+        return NODE_STATE_LEADER;
+    case RAFT_CANDIDATE:
+    case RAFT_PRE_CANDIDATE:
+        return NODE_STATE_CANDIDATE;
+    case RAFT_FOLLOWER:
+        break;
+    }
+    return self && raft_member_votes(self) ? NODE_STATE_FOLLOWER : NODE_STATE_LEARNER;
+}
+
+static struct node_log_id matched(const struct driver *d, const struct raft_status *s,
+                                  struct uuid id)
+{
+    struct raft_peer_status peer = {.match = s->durable};
+    struct raft_pos pos = {0, 0};
+    if (s->role != RAFT_LEADER)
+        return (struct node_log_id){0};
+    if (!uuid_equal(id, d->identity.node) && raft_peer(d->raft, id, &peer) < 0)
+        return (struct node_log_id){0};
+    pos.index = peer.match;
+    if (raft_term_at(d->raft, pos.index, &pos.term) < 0)
+        return (struct node_log_id){0};
+    return driver_log_id(d, pos);
+}
+
+static void members_status(const struct driver *d, const struct raft_status *s,
+                           struct node_status *ret)
+{
+    struct raft_pos pos;
+    const struct raft_config *c = raft_config(d->raft, &pos);
+    ret->config_id = driver_log_id(d, pos);
+    ret->joint = raft_config_is_joint(c);
+    ret->n_members = c->n_members;
+    for (unsigned i = 0; i < c->n_members; i++) {
+        const struct raft_member *m = &c->members[i];
+        struct node_member_status *out = &ret->members[i];
+        out->id = m->id;
+        memcpy(out->addr, m->addr, sizeof out->addr);
+        out->voter = (m->roles & RAFT_VOTER) != 0;
+        out->voter_old = (m->roles & RAFT_VOTER_OLD) != 0;
+        out->learner = !raft_member_votes(m);
+        out->matched = matched(d, s, m->id);
+    }
+}
+
+void driver_status(const struct driver *d, struct node_status *ret)
+{
+    struct raft_status s = raft_status(d->raft);
+    struct kv_stats kv = state_stats(d->state);
+    ret->id = d->identity.node;
+    ret->cluster = d->identity.cluster;
+    ret->state = state_number(d, &s);
+    ret->term = s.term;
+    ret->last_log_index = s.last.index;
+    ret->commit_index = s.commit;
+    ret->applied = driver_log_id(d, state_applied(d->state));
+    ret->leader = s.leader;
+    members_status(d, &s, ret);
+    ret->leader_changes = d->counters.leader_changes;
+    ret->proposals_committed = d->counters.committed;
+    ret->proposals_failed = d->counters.failed;
+    ret->proposals_pending = s.last.index - s.commit;
+    ret->n_keys = kv.n_keys;
+    ret->kv_bytes = kv.bytes;
+    ret->peer_send_failures = d->counters.send_failures;
+}
+
+bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance)
+{
+    struct raft_peer_status peer;
+    struct raft_status s = raft_status(d->raft);
+    uint64_t wanted = s.last.index;
+    if (uuid_equal(id, d->identity.node))
+        return true;
+    if (raft_peer(d->raft, id, &peer) < 0)
+        peer.match = 0;
+    for (unsigned i = 0; i < DRIVER_LAG_SAMPLES; i++)
+        if (d->lag[i].at_ms != 0 && d->lag[i].at_ms + d->o.lag_threshold_ms >= d->now_ms &&
+            d->lag[i].last_index < wanted)
+            wanted = d->lag[i].last_index;
+    *ret_distance = s.last.index > peer.match ? s.last.index - peer.match : 0;
+    return peer.match > 0 && peer.match >= wanted;
+}
