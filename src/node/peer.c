@@ -11,6 +11,8 @@
 #include "node/driver.h"
 
 #define REFUSAL_LOG_MS 10000
+#define HTTP_OK        200
+#define HTTP_REFUSED   409 /* with a REFUSED in the body */
 
 /* A question of a peer's core that ours has not answered yet. */
 struct inbound {
@@ -49,7 +51,7 @@ void peer_answer(struct driver *d, struct node_request *r, const struct wire_hea
     answer->header.seq = question->seq;
     if (term != 0)
         answer->header.term = term;
-    r->ret.reply.http_status = 200;
+    r->ret.reply.http_status = answer->header.type == WIRE_REFUSED ? HTTP_REFUSED : HTTP_OK;
     wire_encode(answer, &r->ret.reply.body);
     driver_done(r, 0);
 }
@@ -376,7 +378,7 @@ void driver_answered(struct driver *d, struct transport_request *t)
     struct exchange *x = exchanges_take(&d->exchanges, t->exchange);
     int err = t->err;
     bool decoded = false;
-    if (err == 0 && t->http_status != 200)
+    if (err == 0 && t->http_status != HTTP_OK && t->http_status != HTTP_REFUSED)
         err = ERR_IO;
     if (err == 0) {
         err = wire_decode(t->reply.data, t->reply.len, &m);

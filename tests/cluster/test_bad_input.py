@@ -283,6 +283,7 @@ class BadInput(ClusterTest):
             for path, data in self.core_messages(**{**right, **wrong}):
                 with self.subTest(path=path, wrong=wrong):
                     answer = self.peer(path, data)
+                    self.assertEqual(answer.status, 409)
                     self.assertEqual(peer_message.kind_of(answer.body), peer_message.REFUSED)
 
     def test_vote_for_a_stranger_deposes_no_leader(self):
