@@ -41,6 +41,7 @@ static const struct route table[] = {
     PEER("append", APPEND),
     PEER("vote", VOTE),
     PEER("read-index", READ_INDEX),
+    PEER("timeout-now", TIMEOUT_NOW),
     PEER("forward", FORWARD),
     PEER("admin", ADMIN),
     PEER("hello", HELLO),

@@ -91,29 +91,6 @@ void driver_start(struct driver *d, struct storage *storage, struct transport *t
     raft_start(d->raft);
 }
 
-void driver_stop(struct driver *d)
-{
-    d->stopping = true;
-    raft_step_down(d->raft);
-}
-
-bool driver_is_idle(const struct driver *d)
-{
-    return d->writes.floor > d->writes.seq_last && list_is_empty(&d->reads.waiting) &&
-           list_is_empty(&d->reads.asked) && list_is_empty(&d->reads.confirmed) &&
-           list_is_empty(&d->admin_ops) && list_is_empty(&d->inits);
-}
-
-void driver_abandon(struct driver *d)
-{
-    d->stopping = true;
-    writes_expire(d, true);
-    reads_expire(d, true);
-    admin_expire(d, true);
-    form_abandon(d);
-    peer_expire(d);
-}
-
 void driver_save_identity(struct driver *d)
 {
     struct storage_write *w = storage_write_new(0);
@@ -129,7 +106,7 @@ static void expire(struct driver *d)
     writes_expire(d, false);
     reads_expire(d, false);
     admin_expire(d, false);
-    peer_expire(d);
+    peer_expire(d, false);
 }
 
 static void sample_lag(struct driver *d)
@@ -152,12 +129,13 @@ void driver_advance(struct driver *d, uint64_t now_ms)
     if (now_ms < d->next_tick_ms)
         return;
     for (; d->next_tick_ms <= now_ms && n < n_max; n++) {
-        if (!d->stopping) /* it has given up leadership and shall not win it back */
+        if (!d->stopping || driver_is_leader(d)) /* once given up it shall not be won back */
             raft_tick(d->raft);
         d->next_tick_ms += DRIVER_TICK_MS;
     }
     if (d->next_tick_ms <= now_ms)
         d->next_tick_ms = now_ms + DRIVER_TICK_MS;
+    stop_advance(d);
     sample_lag(d);
     expire(d);
 }

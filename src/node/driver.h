@@ -15,6 +15,7 @@
  *      exchange.c  questions put to others    reads.c     linearizable reads
  *      admin.c     membership commands        form.c      how a cluster comes to be
  *      move.c      a member at a new address  status.c    questions about all this
+ *      stop.c      an orderly end: leadership is handed over
  */
 #ifndef NODE_DRIVER_H
 #define NODE_DRIVER_H
@@ -59,6 +60,7 @@ struct writes {
     struct list waiting;   /* struct write, by seq */
     struct list proposed;  /* struct proposed */
     struct list forwarded; /* struct forwarded: batches of other nodes, not answered yet */
+    struct list held;      /* struct node_request: FORWARDs until a transfer is over */
     struct write **by_seq; /* ring, cap a power of two */
     uint64_t cap;
     uint64_t seq_last, floor;
@@ -92,6 +94,7 @@ struct driver {
     uint64_t now_ms, started_ms, next_tick_ms;
     uint64_t restored_commit;
     bool stopping;
+    uint64_t handover_until_ms; /* stopping: another should lead by then */
 
     struct exchanges exchanges; /* our questions under way */
     struct list inbound;        /* struct inbound: questions of peers not answered yet */
@@ -139,11 +142,11 @@ void driver_loaded(struct driver *d, struct storage_load *l);
 void driver_answered(struct driver *d, struct transport_request *t);
 /* Carries out everything that follows from the inputs since the last call. */
 void driver_pump(struct driver *d);
-/* Gives up leadership; from now on nothing new is taken. */
+/* Hands over leadership, if any; from now on nothing new is taken. */
 void driver_stop(struct driver *d);
 /* Completes whatever still waits (SHUTDOWN, UNKNOWN). */
 void driver_abandon(struct driver *d);
-/* Requests of clients that are not answered yet. */
+/* No request of a client waits for its answer, and no leadership for its successor. */
 bool driver_is_idle(const struct driver *d);
 
 /* ---- between the files of the driver ---- */
@@ -189,9 +192,12 @@ void peer_send(struct driver *d, const struct raft_message *m);
 /* Answers a request of a peer with an encoded message. Takes r. */
 void peer_answer(struct driver *d, struct node_request *r, const struct wire_header *question,
                  struct wire_message *answer);
-void peer_expire(struct driver *d);
+void peer_expire(struct driver *d, bool all);
 struct wire_header peer_header(const struct driver *d, enum wire_type type, struct uuid to,
                                uint64_t to_incarnation);
+
+/* stop.c */
+void stop_advance(struct driver *d);
 
 /* propose.c */
 void writes_init(struct driver *d);
@@ -202,6 +208,8 @@ void writes_forwarded(struct driver *d, struct node_request *r, const struct wir
 void writes_forward_answered(struct driver *d, struct exchange *x, int err,
                              const struct wire_message *m);
 void writes_pump(struct driver *d);
+/* Batches of others that waited for the end of a transfer. */
+void writes_release_held(struct driver *d);
 void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result);
 void writes_role_changed(struct driver *d);
 void writes_expire(struct driver *d, bool all);

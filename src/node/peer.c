@@ -60,7 +60,8 @@ void peer_answer(struct driver *d, struct node_request *r, const struct wire_hea
 
 static bool is_core_message(enum wire_type type)
 {
-    return type == WIRE_APPEND || type == WIRE_VOTE || type == WIRE_READ_INDEX;
+    return type == WIRE_APPEND || type == WIRE_VOTE || type == WIRE_READ_INDEX ||
+           type == WIRE_TIMEOUT_NOW;
 }
 
 static bool asks_whoever_lives_here(enum wire_type type)
@@ -177,6 +178,7 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
     case WIRE_APPEND:
     case WIRE_VOTE:
     case WIRE_READ_INDEX:
+    case WIRE_TIMEOUT_NOW:
         ask_core(d, r, m);
         break;
     case WIRE_HELLO:
@@ -199,13 +201,10 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
 static bool path_fits(enum transport_path path, enum wire_type type)
 {
     static const enum wire_type types[TRANSPORT_PATHS] = {
-        [TRANSPORT_APPEND] = WIRE_APPEND,
-        [TRANSPORT_VOTE] = WIRE_VOTE,
-        [TRANSPORT_READ_INDEX] = WIRE_READ_INDEX,
-        [TRANSPORT_FORWARD] = WIRE_FORWARD,
-        [TRANSPORT_ADMIN] = WIRE_ADMIN,
-        [TRANSPORT_HELLO] = WIRE_HELLO,
-        [TRANSPORT_FORM] = WIRE_FORM,
+        [TRANSPORT_APPEND] = WIRE_APPEND,         [TRANSPORT_VOTE] = WIRE_VOTE,
+        [TRANSPORT_READ_INDEX] = WIRE_READ_INDEX, [TRANSPORT_TIMEOUT_NOW] = WIRE_TIMEOUT_NOW,
+        [TRANSPORT_FORWARD] = WIRE_FORWARD,       [TRANSPORT_ADMIN] = WIRE_ADMIN,
+        [TRANSPORT_HELLO] = WIRE_HELLO,           [TRANSPORT_FORM] = WIRE_FORM,
     };
     return types[path] == type;
 }
@@ -233,12 +232,12 @@ void peer_request(struct driver *d, struct node_request *r)
     wire_message_free(&m);
 }
 
-void peer_expire(struct driver *d)
+void peer_expire(struct driver *d, bool all)
 {
     LIST_FOREACH_SAFE(it, following, &d->inbound)
     {
         struct inbound *in = LIST_ENTRY(it, struct inbound, link);
-        if (in->request->deadline_ms > d->now_ms && !d->stopping)
+        if (in->request->deadline_ms > d->now_ms && !all)
             continue;
         list_remove(&in->link);
         fail(in->request, 503, "no answer to give\n");
@@ -270,7 +269,8 @@ static void ask_peer(struct driver *d, const struct raft_message *m)
 {
     static const enum transport_path paths[] = {[RAFT_APPEND] = TRANSPORT_APPEND,
                                                 [RAFT_VOTE] = TRANSPORT_VOTE,
-                                                [RAFT_READ_INDEX] = TRANSPORT_READ_INDEX};
+                                                [RAFT_READ_INDEX] = TRANSPORT_READ_INDEX,
+                                                [RAFT_TIMEOUT_NOW] = TRANSPORT_TIMEOUT_NOW};
     const struct raft_member *peer = driver_member(d, m->to);
     if (!peer)
         return; /* left the configuration meanwhile */
@@ -286,7 +286,7 @@ static void ask_peer(struct driver *d, const struct raft_message *m)
 
 void peer_send(struct driver *d, const struct raft_message *m)
 {
-    if (m->type == RAFT_APPEND || m->type == RAFT_VOTE || m->type == RAFT_READ_INDEX)
+    if (is_core_message((enum wire_type)m->type))
         ask_peer(d, m);
     else
         answer_question(d, m);
@@ -316,7 +316,7 @@ static bool answer_fits(const struct exchange *x, enum wire_type type)
     switch (x->kind) {
     case EXCHANGE_RAFT:
         return type == WIRE_APPEND_REPLY || type == WIRE_VOTE_REPLY ||
-               type == WIRE_READ_INDEX_REPLY;
+               type == WIRE_READ_INDEX_REPLY || type == WIRE_TIMEOUT_NOW_REPLY;
     case EXCHANGE_FORWARD:
         return type == WIRE_FORWARD_REPLY;
     case EXCHANGE_ADMIN:

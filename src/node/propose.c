@@ -33,6 +33,7 @@ void writes_init(struct driver *d)
     list_init(&w->waiting);
     list_init(&w->proposed);
     list_init(&w->forwarded);
+    list_init(&w->held);
     w->cap = 1024;
     w->by_seq = mem_array(w->cap, sizeof *w->by_seq);
     w->floor = 1;
@@ -239,6 +240,7 @@ static void forward_waiting(struct driver *d, const struct raft_member *leader)
 void writes_pump(struct driver *d)
 {
     struct raft_status s = raft_status(d->raft);
+    writes_release_held(d);
     if (list_is_empty(&d->writes.waiting))
         return;
     if (!driver_is_member(d)) {
@@ -246,6 +248,8 @@ void writes_pump(struct driver *d)
             writes_expire(d, true);
         return;
     }
+    if (!uuid_is_zero(s.transfer_to))
+        return; /* for this leader or the next */
     if (s.role == RAFT_LEADER) {
         while (!list_is_empty(&d->writes.waiting) && propose_some(d))
             ;
@@ -353,8 +357,23 @@ static void fail_forwarded(struct driver *d, struct forwarded *b, int err)
     answer_forwarded(d, b);
 }
 
+/* Looked at again from the beginning when it is known who leads. */
+void writes_release_held(struct driver *d)
+{
+    struct list *it, held;
+    list_init(&held);
+    if (uuid_is_zero(raft_status(d->raft).transfer_to))
+        list_splice(&held, &d->writes.held);
+    while ((it = list_pop_front(&held)) != NULL)
+        peer_request(d, LIST_ENTRY(it, struct node_request, link));
+}
+
 void writes_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m)
 {
+    if (!uuid_is_zero(raft_status(d->raft).transfer_to)) {
+        list_push_back(&d->writes.held, &r->link);
+        return;
+    }
     struct forwarded *b = forwarded_new(d, r, m);
     struct raft_entry **entries = mem_array(b->n, sizeof *entries);
     for (unsigned i = 0; i < b->n; i++) {

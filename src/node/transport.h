@@ -18,11 +18,12 @@ enum transport_path {
     TRANSPORT_APPEND,
     TRANSPORT_VOTE,
     TRANSPORT_READ_INDEX,
-    TRANSPORT_FORWARD, /* writes of clients to the leader */
-    TRANSPORT_ADMIN,   /* membership commands to the leader */
-    TRANSPORT_HELLO,   /* who are you */
-    TRANSPORT_FORM,    /* forming a cluster */
-    TRANSPORT_PATHS    /* how many */
+    TRANSPORT_TIMEOUT_NOW, /* the leader hands over */
+    TRANSPORT_FORWARD,     /* writes of clients to the leader */
+    TRANSPORT_ADMIN,       /* membership commands to the leader */
+    TRANSPORT_HELLO,       /* who are you */
+    TRANSPORT_FORM,        /* forming a cluster */
+    TRANSPORT_PATHS        /* how many */
 };
 
 /* "/raft-append" ...; static. */

@@ -61,12 +61,15 @@ static void check_leader(const struct raft *r)
         bytes += raft_log_entry_bytes(raft_log_entry(r->log, i));
     ASSERT(bytes == r->uncommitted_bytes);
     ASSERT(r->asked.n == 0);
+    int to = raft_member_index(r, r->transfer_to);
+    ASSERT(!raft_is_transferring(r) || (to >= 0 && !raft_is_self(r, (unsigned)to)));
 }
 
 static void check_others(const struct raft *r)
 {
     ASSERT(!uuid_equal(r->leader, r->opt.id));
     ASSERT(r->n_peers == 0);
+    ASSERT(!raft_is_transferring(r));
     ASSERT(r->waiting.n == 0 && r->round.n == 0 && r->round_seq == 0);
     ASSERT(r->role == RAFT_FOLLOWER || uuid_is_zero(r->leader));
     ASSERT(r->role == RAFT_FOLLOWER || raft_may_campaign(r)); /* PITFALLS 11 */

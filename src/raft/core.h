@@ -8,6 +8,7 @@
  *      replication.c  appends as they are sent; the commit rule
  *      membership.c   changes of the configuration
  *      read.c         ReadIndex
+ *      transfer.c     handing over leadership
  *      check.c        invariants
  *      log.c history.c progress.c quorum.c config.c   the pieces
  */
@@ -102,6 +103,9 @@ struct raft {
     uint64_t heartbeat_elapsed;
     uint64_t leave_elapsed; /* ticks since it has known that it is no voter any more */
     size_t uncommitted_bytes;
+    struct uuid transfer_to; /* zero: no transfer is under way */
+    uint64_t transfer_tick;  /* when it began */
+    uint64_t transfer_seq;   /* of the TIMEOUT_NOW that is not answered; 0: there is none */
 
     /* reads */
     struct raft_readers waiting; /* for the next round */
@@ -167,6 +171,8 @@ void raft_reset_election_timer(struct raft *r);
 void raft_become_follower(struct raft *r, uint64_t term, struct uuid leader);
 /* Begins with a pre-vote; does nothing when raft_may_campaign() says no. */
 void raft_campaign(struct raft *r);
+/* As the leader wishes: without a pre-vote, and past the stickiness of the others. */
+void raft_campaign_at_once(struct raft *r);
 void raft_on_vote(struct raft *r, const struct raft_message *m);
 void raft_on_vote_reply(struct raft *r, const struct raft_message *m);
 /* The own vote counts from now on. */
@@ -202,6 +208,15 @@ void raft_replication_tick(struct raft *r);
 /* Leader: leaves a committed joint configuration, or begins to leave itself. */
 void raft_membership_committed(struct raft *r);
 void raft_membership_tick(struct raft *r);
+
+/* ---- transfer.c ---- */
+
+bool raft_is_transferring(const struct raft *r);
+/* Tells the target to campaign when it has everything. */
+void raft_transfer_advance(struct raft *r);
+void raft_transfer_tick(struct raft *r);
+void raft_on_timeout_now(struct raft *r, const struct raft_message *m);
+void raft_on_timeout_now_reply(struct raft *r, const struct raft_message *m);
 
 /* ---- read.c ---- */
 

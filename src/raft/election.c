@@ -18,6 +18,7 @@ static void stop_leading(struct raft *r)
 {
     raft_free_peers(r);
     r->uncommitted_bytes = 0;
+    r->transfer_to = UUID_ZERO;
 }
 
 static void enter_term(struct raft *r, uint64_t term)
@@ -70,7 +71,7 @@ static void become_leader(struct raft *r)
 }
 
 /* Asks all voters, each by a seq of its own; the range of them names the round (PITFALLS 2). */
-static void ask_for_votes(struct raft *r, bool pre)
+static void ask_for_votes(struct raft *r, bool pre, bool handed_over)
 {
     const struct raft_config *config = raft_config_in_force(r);
     memset(r->ballots, 0, sizeof r->ballots);
@@ -83,18 +84,19 @@ static void ask_for_votes(struct raft *r, bool pre)
         m->seq = ++r->seq;
         m->term = r->term + (pre ? 1 : 0);
         m->vote.pre = pre;
+        m->vote.handed_over = handed_over;
         m->vote.last = raft_log_last(r->log);
     }
     r->round_last_seq = r->seq;
 }
 
-static void become_candidate(struct raft *r)
+static void become_candidate(struct raft *r, bool handed_over)
 {
     enter_term(r, r->term + 1);
     r->role = RAFT_CANDIDATE;
     r->vote = r->opt.id;
     raft_reset_election_timer(r);
-    ask_for_votes(r, false);
+    ask_for_votes(r, false, handed_over);
     /* The own vote counts when it is durable: raft_on_vote_durable(). */
 }
 
@@ -106,7 +108,7 @@ static void count_votes(struct raft *r)
     if (result == RAFT_VOTE_LOST)
         raft_become_follower(r, r->term, UUID_ZERO);
     else if (result == RAFT_VOTE_WON && r->role == RAFT_PRE_CANDIDATE)
-        become_candidate(r);
+        become_candidate(r, false);
     else if (result == RAFT_VOTE_WON && raft_hard_state_is_durable(r))
         become_leader(r);
 }
@@ -137,8 +139,16 @@ void raft_campaign(struct raft *r)
     r->role = RAFT_PRE_CANDIDATE;
     r->leader = UUID_ZERO;
     raft_reset_election_timer(r);
-    ask_for_votes(r, true);
+    ask_for_votes(r, true, false);
     cast(r, r->opt.id, true); /* a pre-vote promises nothing, so nothing need be durable */
+}
+
+void raft_campaign_at_once(struct raft *r)
+{
+    ASSERT(r->role == RAFT_FOLLOWER && raft_may_campaign(r));
+    raft_reads_fail(r);
+    r->leader = UUID_ZERO;
+    become_candidate(r, true);
 }
 
 void raft_on_vote_durable(struct raft *r)
@@ -175,7 +185,9 @@ static void answer_vote(struct raft *r, const struct raft_message *m, bool grant
 
 void raft_on_vote(struct raft *r, const struct raft_message *m)
 {
-    if (m->term < r->term || is_sticky(r)) {
+    /* Who takes over at the leader's wish need not wait until the leader is forgotten. That is
+     * all it is spared: log and vote are judged as ever (PITFALLS 12). */
+    if (m->term < r->term || (is_sticky(r) && !m->vote.handed_over)) {
         answer_vote(r, m, false);
         return;
     }

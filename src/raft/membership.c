@@ -51,8 +51,8 @@ static struct raft_pos append_config(struct raft *r, const struct raft_config *c
  * earlier leaders, whose fate is open (PITFALLS 35, 36). */
 static bool may_change(const struct raft *r)
 {
-    return raft_in_own_term(r) && raft_history_is_committed(r->history) &&
-           !raft_config_is_joint(raft_config_in_force(r));
+    return raft_in_own_term(r) && !raft_is_transferring(r) &&
+           raft_history_is_committed(r->history) && !raft_config_is_joint(raft_config_in_force(r));
 }
 
 int raft_change_config(struct raft *r, const struct raft_change changes[], unsigned n,
@@ -87,7 +87,7 @@ static bool must_leave(const struct raft *r)
 void raft_membership_committed(struct raft *r)
 {
     const struct raft_config *config = raft_config_in_force(r);
-    if (!raft_in_own_term(r) || !raft_history_is_committed(r->history))
+    if (!raft_in_own_term(r) || !raft_history_is_committed(r->history) || raft_is_transferring(r))
         return;
     if (raft_config_is_joint(config) && config->auto_leave) {
         /* Once: from here on the configuration in force is the uniform one (PITFALLS 37). */

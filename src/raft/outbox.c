@@ -67,6 +67,8 @@ void raft_refuse_held(struct raft *r)
         m->term = r->term;
         if (m->type == RAFT_VOTE_REPLY) {
             m->vote_reply.granted = false;
+        } else if (m->type == RAFT_TIMEOUT_NOW_REPLY) {
+            m->timeout_now_reply.ok = false;
         } else {
             m->append_reply.success = false;
             m->append_reply.hint = (struct raft_pos){0, 0};
@@ -148,6 +150,7 @@ const struct raft_effects *raft_effects(struct raft *r)
     struct raft_effects *e = &r->effects;
     raft_reads_advance(r);
     raft_replicate(r);
+    raft_transfer_advance(r);
     e->persist = take_persist(r);
     take_apply(r);
     note_changes(r, &e->role_changed, &e->config_changed);

@@ -217,6 +217,8 @@ void raft_tick(struct raft *r)
             raft_become_follower(r, r->term, UUID_ZERO);
         else
             raft_membership_tick(r);
+        if (r->role == RAFT_LEADER)
+            raft_transfer_tick(r);
     } else if (++r->election_elapsed >= r->election_timeout) {
         raft_campaign(r);
     }
@@ -231,13 +233,16 @@ static int check_message(const struct raft *r, const struct raft_message *m)
         return raft_check_append(r, m);
     case RAFT_VOTE: {
         const struct raft_pos *last = &m->vote.last;
-        bool sane = last->term <= m->term && (last->index == 0) == (last->term == 0);
+        bool sane = last->term <= m->term && (last->index == 0) == (last->term == 0) &&
+                    !(m->vote.pre && m->vote.handed_over);
         return sane ? 0 : ERR_INVALID;
     }
     case RAFT_APPEND_REPLY:
     case RAFT_VOTE_REPLY:
     case RAFT_READ_INDEX:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_TIMEOUT_NOW:
+    case RAFT_TIMEOUT_NOW_REPLY:
         return 0;
     }
     return ERR_INVALID;
@@ -251,6 +256,35 @@ static void on_stale(struct raft *r, const struct raft_message *m)
         raft_refuse_append(r, m);
     else if (m->type == RAFT_READ_INDEX)
         raft_on_read_index(r, m);
+    else if (m->type == RAFT_TIMEOUT_NOW)
+        raft_on_timeout_now(r, m);
+}
+
+static void dispatch(struct raft *r, const struct raft_message *m)
+{
+    switch (m->type) {
+    case RAFT_APPEND:
+        raft_on_append(r, m);
+        break;
+    case RAFT_APPEND_REPLY:
+        raft_on_append_reply(r, m);
+        break;
+    case RAFT_READ_INDEX:
+        raft_on_read_index(r, m);
+        break;
+    case RAFT_READ_INDEX_REPLY:
+        raft_on_read_index_reply(r, m);
+        break;
+    case RAFT_TIMEOUT_NOW:
+        raft_on_timeout_now(r, m);
+        break;
+    case RAFT_TIMEOUT_NOW_REPLY:
+        raft_on_timeout_now_reply(r, m);
+        break;
+    case RAFT_VOTE:
+    case RAFT_VOTE_REPLY:
+        break; /* not here */
+    }
 }
 
 int raft_receive(struct raft *r, const struct raft_message *m)
@@ -272,14 +306,7 @@ int raft_receive(struct raft *r, const struct raft_message *m)
     }
     if (m->term > r->term)
         raft_become_follower(r, m->term, UUID_ZERO);
-    if (m->type == RAFT_APPEND)
-        raft_on_append(r, m);
-    else if (m->type == RAFT_APPEND_REPLY)
-        raft_on_append_reply(r, m);
-    else if (m->type == RAFT_READ_INDEX)
-        raft_on_read_index(r, m);
-    else
-        raft_on_read_index_reply(r, m);
+    dispatch(r, m);
     return 0;
 }
 
@@ -289,6 +316,9 @@ int raft_propose(struct raft *r, struct raft_entry *entries[], unsigned n,
     ASSERT(n > 0);
     if (r->role != RAFT_LEADER)
         return ERR_NOT_LEADER;
+    if (raft_is_transferring(r))
+        return ERR_IN_PROGRESS; /* or another voter's log gets longer than the target's (PITFALLS
+                                   13) */
     size_t bytes = r->uncommitted_bytes;
     for (unsigned i = 0; i < n; i++) {
         ASSERT(entries[i]->type == RAFT_ENTRY_COMMAND);
@@ -340,6 +370,7 @@ struct raft_status raft_status(const struct raft *r)
         .applied = r->applied,
         .durable = raft_log_durable(r->log),
         .in_own_term = raft_in_own_term(r),
+        .transfer_to = r->transfer_to,
     };
 }
 

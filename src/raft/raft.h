@@ -90,13 +90,16 @@ void raft_tick(struct raft *r);
 MUST_CHECK int raft_receive(struct raft *r, const struct raft_message *m);
 /* Proposes n commands as one batch. entries[i] is of type COMMAND with one
  * reference, which the core takes on success; it sets their pos. All or none:
- * NOT_LEADER, OVERLOADED. On success *ret_first is the position of the first. */
+ * NOT_LEADER, OVERLOADED, IN_PROGRESS (a transfer of leadership is under way: nothing is
+ * attempted, ask again when status.transfer_to is zero). On success *ret_first is the position of
+ * the first. */
 MUST_CHECK int raft_propose(struct raft *r, struct raft_entry *entries[], unsigned n,
                             struct raft_pos *ret_first);
 /* Proposes a change of the configuration: at once when it touches only
  * learners, else joint with automatic leaving, whatever the difference. Errors: NOT_LEADER,
  * IN_PROGRESS (another change is not committed, a joint configuration not left,
- * or no entry of the own term committed yet: PITFALLS 35, 36), and those of
+ * no entry of the own term committed yet: PITFALLS 35, 36; or leadership is being
+ * transferred), and those of
  * raft_config_*. *ret_pos: position of the entry; changes that change nothing
  * give 0 and {0,0}. */
 MUST_CHECK int raft_change_config(struct raft *r, const struct raft_change changes[], unsigned n,
@@ -113,7 +116,14 @@ void raft_persisted(struct raft *r, uint64_t persist_seq);
 void raft_loaded(struct raft *r, struct uuid peer, struct raft_entry *entries[], unsigned n);
 /* A message to this peer was lost for certain (connection refused, reset). */
 void raft_unreachable(struct raft *r, struct uuid peer);
-/* Gives up leadership, if any (an orderly stop, a stalled disk). */
+/* Hands leadership over to this voter, zero: to the one with the longest log of
+ * those that answer. 0 means that it has begun: until it is over, which it is
+ * after election_ticks_max at the latest, proposals are refused. Then there is
+ * another leader, or this one leads on; status.transfer_to tells. Errors:
+ * NOT_LEADER, NOT_FOUND (no such member, or none that answers), NOT_ALLOWED
+ * (this node, a learner, or about to lose its vote), IN_PROGRESS (to another). */
+MUST_CHECK int raft_transfer(struct raft *r, struct uuid to);
+/* Gives up leadership, if any (an orderly stop that found nobody to hand over to). */
 void raft_step_down(struct raft *r);
 
 /* ---- effects ---- */
@@ -168,9 +178,10 @@ struct raft_status {
     struct uuid leader;   /* zero: not known */
     struct raft_pos last; /* end of the log */
     uint64_t commit;
-    uint64_t applied; /* handed out by `apply` */
-    uint64_t durable; /* own log, up to here */
-    bool in_own_term; /* leader: an entry of this term is committed */
+    uint64_t applied;        /* handed out by `apply` */
+    uint64_t durable;        /* own log, up to here */
+    bool in_own_term;        /* leader: an entry of this term is committed */
+    struct uuid transfer_to; /* leader: whom it hands over to; zero: nobody */
 };
 struct raft_status raft_status(const struct raft *r);
 

@@ -75,9 +75,11 @@ enum raft_message_type {
     RAFT_VOTE_REPLY = 4,
     RAFT_READ_INDEX = 5,
     RAFT_READ_INDEX_REPLY = 6,
+    RAFT_TIMEOUT_NOW = 7, /* the leader hands over: campaign at once */
+    RAFT_TIMEOUT_NOW_REPLY = 8,
 };
 
-/* One message between two nodes. Requests (APPEND, VOTE, READ_INDEX) carry a
+/* One message between two nodes. Requests (APPEND, VOTE, READ_INDEX, TIMEOUT_NOW) carry a
  * `seq` that their sender never uses again, not even after a restart; the
  * answer carries it back. So an answer to an old question is told from one to
  * a new question (PITFALLS 2, 44), and a transport that pairs requests with
@@ -104,6 +106,7 @@ struct raft_message {
         } append_reply;
         struct {
             bool pre;
+            bool handed_over; /* the leader itself told the candidate to campaign; not with pre */
             struct raft_pos last; /* the candidate's last entry */
         } vote;
         struct {
@@ -114,7 +117,10 @@ struct raft_message {
             uint64_t index; /* read when this is applied; meaningful when ok */
             bool ok;        /* false: not the leader, or leadership lost */
         } read_index_reply;
-        /* RAFT_READ_INDEX carries nothing beyond seq */
+        struct {
+            bool ok; /* it campaigns */
+        } timeout_now_reply;
+        /* READ_INDEX and TIMEOUT_NOW carry nothing beyond seq */
     };
 };
 

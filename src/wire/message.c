@@ -30,6 +30,9 @@ static const struct codec codecs[] = {
     [WIRE_READ_INDEX] = {true, NULL, NULL, NULL},
     [WIRE_READ_INDEX_REPLY] = {true, wire_read_index_reply_encode, wire_read_index_reply_decode,
                                NULL},
+    [WIRE_TIMEOUT_NOW] = {true, NULL, NULL, NULL},
+    [WIRE_TIMEOUT_NOW_REPLY] = {true, wire_timeout_now_reply_encode, wire_timeout_now_reply_decode,
+                                NULL},
     [WIRE_REFUSED] = {true, wire_refused_encode, wire_refused_decode, NULL},
     [WIRE_HELLO] = {true, NULL, NULL, NULL},
     [WIRE_HELLO_REPLY] = {true, wire_hello_reply_encode, wire_hello_reply_decode, NULL},
@@ -51,7 +54,7 @@ static const struct codec *find_codec(unsigned type)
 
 static bool is_raft(enum wire_type type)
 {
-    return type <= WIRE_READ_INDEX_REPLY;
+    return type <= WIRE_TIMEOUT_NOW_REPLY;
 }
 
 /* ---- encode ---- */

@@ -124,17 +124,24 @@ void wire_append_reply_decode(struct bytes_reader *r, struct wire_message *m)
 
 /* ---- VOTE ---- */
 
+enum { VOTE_REAL, VOTE_PRE, VOTE_HANDED_OVER };
+
 void wire_vote_encode(const struct wire_message *m, struct buf *out)
 {
-    wire_put_bool(out, m->raft.vote.pre);
+    ASSERT(!(m->raft.vote.pre && m->raft.vote.handed_over));
+    buf_put_u8(out, m->raft.vote.pre           ? VOTE_PRE
+                    : m->raft.vote.handed_over ? VOTE_HANDED_OVER
+                                               : VOTE_REAL);
     wire_put_pos(out, m->raft.vote.last);
 }
 
 void wire_vote_decode(struct bytes_reader *r, struct wire_message *m)
 {
-    m->raft.vote.pre = wire_read_bool(r);
+    uint8_t kind = bytes_read_u8(r);
+    m->raft.vote.pre = kind == VOTE_PRE;
+    m->raft.vote.handed_over = kind == VOTE_HANDED_OVER;
     m->raft.vote.last = wire_read_pos(r);
-    if (m->raft.vote.last.term > m->header.term)
+    if (kind > VOTE_HANDED_OVER || m->raft.vote.last.term > m->header.term)
         r->failed = true;
 }
 
@@ -162,4 +169,16 @@ void wire_read_index_reply_decode(struct bytes_reader *r, struct wire_message *m
 {
     m->raft.read_index_reply.ok = wire_read_bool(r);
     m->raft.read_index_reply.index = bytes_read_varint(r);
+}
+
+/* ---- TIMEOUT_NOW ---- */
+
+void wire_timeout_now_reply_encode(const struct wire_message *m, struct buf *out)
+{
+    wire_put_bool(out, m->raft.timeout_now_reply.ok);
+}
+
+void wire_timeout_now_reply_decode(struct bytes_reader *r, struct wire_message *m)
+{
+    m->raft.timeout_now_reply.ok = wire_read_bool(r);
 }

@@ -5,12 +5,13 @@ tests need: the frame, to send one that is damaged or from elsewhere."""
 import struct
 import uuid
 
-APPEND, VOTE, READ_INDEX, REFUSED, HELLO, HELLO_REPLY = 1, 3, 5, 16, 17, 18
+APPEND, VOTE, READ_INDEX, TIMEOUT_NOW, REFUSED, HELLO, HELLO_REPLY = 1, 3, 5, 7, 16, 17, 18
 FORWARD, ADMIN, FORM, FORM_REPLY = 19, 21, 23, 24
 PATHS = {
     "/raft-append": APPEND,
     "/raft-vote": VOTE,
     "/raft-read-index": READ_INDEX,
+    "/raft-timeout-now": TIMEOUT_NOW,
     "/raft-forward": FORWARD,
     "/raft-admin": ADMIN,
     "/raft-hello": HELLO,

@@ -270,6 +270,7 @@ class BadInput(ClusterTest):
         for payload in peer_message.APPEND_PAYLOADS:
             yield "/raft-append", peer_message.message(peer_message.APPEND, payload, **frame)
         yield "/raft-read-index", peer_message.message(peer_message.READ_INDEX, **frame)
+        yield "/raft-timeout-now", peer_message.message(peer_message.TIMEOUT_NOW, **frame)
 
     def test_message_from_elsewhere_is_refused(self):
         """Right in every byte but one of the names."""

@@ -352,6 +352,95 @@ static void test_stopping_leader_does_not_lead_again(void **state)
     world_free(&w);
 }
 
+/* 13: sooner than any election timeout, and what was under way goes through the next leader. */
+static void test_stopping_leader_hands_over_without_a_gap(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    unsigned old = (unsigned)world_leader(&w), other = (old + 1) % 3;
+    world_run(&w, 1000);
+    struct node_request *own = world_set(&w, "own", "v", 5000);
+    struct node_request *forwarded = world_set(&w, "forwarded", "v", 5000);
+    world_submit(&w, other, forwarded);
+    world_submit(&w, old, own);
+    driver_stop(w.nodes[old].driver);
+    assert_false(driver_is_idle(w.nodes[old].driver));
+    world_run(&w, 50);
+    assert_int_not_equal(world_leader(&w), (int)old);
+    assert_int_not_equal(world_leader(&w), -1);
+    world_run(&w, 100);
+    assert_true(world_is_done(own) && own->err == 0);
+    assert_true(world_is_done(forwarded) && forwarded->err == 0);
+    assert_true(driver_is_idle(w.nodes[old].driver));
+    node_request_free(&own);
+    node_request_free(&forwarded);
+    assert_int_equal(version_of(&w, other, "own"), 1);
+    assert_int_equal(version_of(&w, other, "forwarded"), 1);
+    world_free(&w);
+}
+
+/* Two voters: the one that stops must stay long enough for its vote to arrive. */
+static void test_stopping_leader_of_two_votes_for_its_successor(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 2);
+    world_run(&w, 1000);
+    unsigned old = (unsigned)world_leader(&w);
+    driver_stop(w.nodes[old].driver);
+    while (!driver_is_idle(w.nodes[old].driver))
+        world_run(&w, DRIVER_TICK_MS);
+    world_kill(&w, old);
+    assert_int_equal(world_leader(&w), (int)(1 - old));
+    world_free(&w);
+}
+
+static void test_stopping_leader_that_nobody_can_follow_gives_up(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 2);
+    world_run(&w, 1000);
+    unsigned old = (unsigned)world_leader(&w);
+    world_kill(&w, 1 - old);
+    driver_stop(w.nodes[old].driver);
+    world_run(&w, 2 * w.nodes[old].options.election_max_ms);
+    assert_int_equal(raft_status(w.nodes[old].driver->raft).role, RAFT_FOLLOWER);
+    assert_true(driver_is_idle(w.nodes[old].driver));
+    world_free(&w);
+}
+
+/* 13, 50: during a transfer writes wait, also those of other nodes, and fail nobody. */
+static void test_writes_wait_until_a_transfer_is_over(void **state)
+{
+    (void)state;
+    struct world w;
+    start_cluster(&w, 3);
+    world_run(&w, 1000);
+    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
+    unsigned target = (leader + 2) % 3;
+    w.nodes[target].isolated = true;
+    assert_int_equal(world_write(&w, leader, "k", "v"), 0); /* the target lacks it */
+    assert_int_equal(raft_transfer(w.nodes[leader].driver->raft, world_id(&w, target)), 0);
+    struct node_request *own = world_set(&w, "own", "v", 5000);
+    struct node_request *forwarded = world_set(&w, "forwarded", "v", 5000);
+    world_submit(&w, leader, own);
+    world_submit(&w, follower, forwarded);
+    world_run(&w, 100);
+    assert_false(world_is_done(own));
+    assert_false(world_is_done(forwarded));
+    assert_int_equal(w.nodes[follower].driver->writes.forwards_in_flight, 1); /* asks once */
+    world_run(&w, 500);
+    assert_int_equal(world_leader(&w), (int)leader);
+    assert_true(world_is_done(own) && own->err == 0);
+    assert_true(world_is_done(forwarded) && forwarded->err == 0);
+    node_request_free(&own);
+    node_request_free(&forwarded);
+    assert_int_equal(version_of(&w, leader, "forwarded"), 1);
+    world_free(&w);
+}
+
 /* ---- a member at a new address ---- */
 
 static void test_member_that_comes_up_elsewhere_is_found_again(void **state)
@@ -478,6 +567,10 @@ int main(void)
         cmocka_unit_test(test_isolated_leader_serves_no_read),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
         cmocka_unit_test(test_stopping_leader_does_not_lead_again),
+        cmocka_unit_test(test_stopping_leader_hands_over_without_a_gap),
+        cmocka_unit_test(test_stopping_leader_of_two_votes_for_its_successor),
+        cmocka_unit_test(test_stopping_leader_that_nobody_can_follow_gives_up),
+        cmocka_unit_test(test_writes_wait_until_a_transfer_is_over),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),

@@ -18,11 +18,11 @@ enum { SEEDS = 300, STEPS = 12000, POOL = 6 };
 
 /* How often what happens, in thousandths of the steps. */
 struct weather {
-    unsigned drop, duplicate, reorder, crash, cut, change, skip_pump;
+    unsigned drop, duplicate, reorder, crash, cut, change, transfer, skip_pump;
 };
 
 struct tally {
-    unsigned elections, crashes, changes, joint, committed, reads, loads, refusals;
+    unsigned elections, crashes, changes, transfers, joint, committed, reads, loads, refusals;
 };
 
 static unsigned node_of(struct cluster *c)
@@ -45,6 +45,7 @@ static struct weather random_weather(struct cluster *c)
         .crash = (unsigned)rng_range(&c->rng, 0, 6),
         .cut = (unsigned)rng_range(&c->rng, 0, 6),
         .change = (unsigned)rng_range(&c->rng, 0, 15),
+        .transfer = (unsigned)rng_range(&c->rng, 0, 6),
         .skip_pump = (unsigned)rng_range(&c->rng, 0, 300),
     };
 }
@@ -95,6 +96,16 @@ static void step_change(struct cluster *c, struct tally *tally)
     struct raft_pos pos;
     tally->changes++;
     tally->joint += raft_config_is_joint(raft_config(c->nodes[leader].core, &pos));
+}
+
+static void step_transfer(struct cluster *c, struct tally *tally)
+{
+    int leader = cluster_leader(c);
+    struct uuid to = chance(c, 500) ? UUID_ZERO : cluster_id(node_of(c));
+    if (leader < 0)
+        return;
+    tally->transfers += raft_transfer(c->nodes[leader].core, to) == 0;
+    cluster_pump(c, (unsigned)leader);
 }
 
 static void step_node(struct cluster *c, const struct weather *w, struct tally *tally)
@@ -148,6 +159,8 @@ static void storm(struct cluster *c, struct tally *tally)
             step_cut(c);
         if (chance(c, w.change))
             step_change(c, tally);
+        if (chance(c, w.transfer))
+            step_transfer(c, tally);
         if (chance(c, 600))
             step_network(c, &w);
         else
@@ -248,15 +261,16 @@ static void test_random_faults_break_no_promise_and_heal(void **state)
         running = seed;
         run_seed(seed, &t);
     }
-    print_message("%u elections, %u crashes, %u changes (%u joint), %u entries, %u reads, "
-                  "%u loads, %u refusals\n",
-                  t.elections, t.crashes, t.changes, t.joint, t.committed, t.reads, t.loads,
-                  t.refusals);
+    print_message("%u elections, %u crashes, %u changes (%u joint), %u transfers, %u entries, "
+                  "%u reads, %u loads, %u refusals\n",
+                  t.elections, t.crashes, t.changes, t.joint, t.transfers, t.committed, t.reads,
+                  t.loads, t.refusals);
     running = 0;
     if (n < SEEDS)
         return;
     /* A run in which hardly anything happens proves nothing. */
     assert_true(t.elections > 5 * n / 2 && t.crashes > n && t.changes > n && t.joint > n / 2);
+    assert_true(t.transfers > n);
     assert_true(t.committed > 50 * n && t.reads > n && t.loads > n && t.refusals > n);
 }
 

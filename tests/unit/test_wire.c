@@ -80,7 +80,7 @@ static void assert_results_equal(const struct wire_message *a, const struct wire
 static void assert_messages_equal(const struct wire_message *a, const struct wire_message *b)
 {
     assert_memory_equal(&a->header, &b->header, sizeof a->header);
-    if (a->header.type <= WIRE_READ_INDEX_REPLY) {
+    if (a->header.type <= WIRE_TIMEOUT_NOW_REPLY) {
         assert_memory_equal(&a->raft, &b->raft, offsetof(struct raft_message, append));
         if (a->header.type == WIRE_APPEND)
             assert_entries_equal(a, b);

@@ -40,7 +40,7 @@ static void test_frame_of_another_kind_is_refused(void **state)
 static void test_type_that_is_none_is_refused(void **state)
 {
     (void)state;
-    static const unsigned types[] = {0, 7, 15, 25, 128, 255};
+    static const unsigned types[] = {0, 9, 15, 25, 128, 255};
     for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct buf b = BUF_INIT;
         wire_sample_seal(types[i], 0, NULL, 0, &b);
@@ -118,12 +118,16 @@ static void test_positions_and_flags_that_cannot_be_are_refused(void **state)
     wire_assert_payload_taken(WIRE_VOTE, 3, &b);
     buf_append(&b, "\0\4\7", 3);
     wire_assert_payload_refused(WIRE_VOTE, 3, &b);
-    buf_append(&b, "\2\3\7", 3); /* neither true nor false */
+    buf_append(&b, "\2\3\7", 3); /* handed over */
+    wire_assert_payload_taken(WIRE_VOTE, 3, &b);
+    buf_append(&b, "\3\3\7", 3); /* no such kind */
     wire_assert_payload_refused(WIRE_VOTE, 3, &b);
     buf_append(&b, "\0\1", 2);
     wire_assert_payload_taken(WIRE_VOTE_REPLY, 3, &b);
     buf_append(&b, "\0\2", 2);
     wire_assert_payload_refused(WIRE_VOTE_REPLY, 3, &b);
+    buf_append(&b, "\2", 1);
+    wire_assert_payload_refused(WIRE_TIMEOUT_NOW_REPLY, 3, &b);
     buf_append(&b, "\0\0\7\3\6", 5); /* append reply: hint of term 3 */
     wire_assert_payload_taken(WIRE_APPEND_REPLY, 3, &b);
     buf_append(&b, "\0\0\7\4\6", 5);

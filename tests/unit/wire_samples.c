@@ -12,9 +12,23 @@
 #include "base/mem.h"
 
 const enum wire_type wire_types[WIRE_TYPES] = {
-    WIRE_APPEND,           WIRE_APPEND_REPLY, WIRE_VOTE,        WIRE_VOTE_REPLY,  WIRE_READ_INDEX,
-    WIRE_READ_INDEX_REPLY, WIRE_REFUSED,      WIRE_HELLO,       WIRE_HELLO_REPLY, WIRE_FORWARD,
-    WIRE_FORWARD_REPLY,    WIRE_ADMIN,        WIRE_ADMIN_REPLY, WIRE_FORM,        WIRE_FORM_REPLY,
+    WIRE_APPEND,
+    WIRE_APPEND_REPLY,
+    WIRE_VOTE,
+    WIRE_VOTE_REPLY,
+    WIRE_READ_INDEX,
+    WIRE_TIMEOUT_NOW,
+    WIRE_TIMEOUT_NOW_REPLY,
+    WIRE_READ_INDEX_REPLY,
+    WIRE_REFUSED,
+    WIRE_HELLO,
+    WIRE_HELLO_REPLY,
+    WIRE_FORWARD,
+    WIRE_FORWARD_REPLY,
+    WIRE_ADMIN,
+    WIRE_ADMIN_REPLY,
+    WIRE_FORM,
+    WIRE_FORM_REPLY,
 };
 
 #define MAX UINT64_MAX
@@ -93,7 +107,8 @@ static void make_raft(enum wire_type type, enum wire_sample s, struct wire_messa
         m->raft.append_reply.rejected = pick(s, 71);
         m->raft.append_reply.hint = (struct raft_pos){pick(s, 3), pick(s, 72)};
     } else if (type == WIRE_VOTE) {
-        m->raft.vote.pre = yes;
+        m->raft.vote.pre = s == WIRE_SAMPLE_MOST;
+        m->raft.vote.handed_over = s == WIRE_SAMPLE_PLAIN;
         m->raft.vote.last = pick_pos(s, 6);
     } else if (type == WIRE_VOTE_REPLY) {
         m->raft.vote_reply.pre = s == WIRE_SAMPLE_MOST;
@@ -101,6 +116,8 @@ static void make_raft(enum wire_type type, enum wire_sample s, struct wire_messa
     } else if (type == WIRE_READ_INDEX_REPLY) {
         m->raft.read_index_reply.ok = yes;
         m->raft.read_index_reply.index = pick(s, 900);
+    } else if (type == WIRE_TIMEOUT_NOW_REPLY) {
+        m->raft.timeout_now_reply.ok = yes;
     }
 }
 
@@ -202,7 +219,7 @@ void wire_sample_make(enum wire_type type, enum wire_sample s, struct wire_messa
         .term = pick(s, 7),
         .seq = pick(s, (uint64_t)3 << 40 | 9),
     };
-    if (type <= WIRE_READ_INDEX_REPLY)
+    if (type <= WIRE_TIMEOUT_NOW_REPLY)
         make_raft(type, s, m);
     else if (makers[type])
         makers[type](s, m);
