@@ -83,6 +83,7 @@ static struct node_options node_options(const struct conf *conf)
         .election_min_ms = (uint32_t)conf->election_timeout_min_ms,
         .election_max_ms = (uint32_t)conf->election_timeout_max_ms,
         .lag_threshold_ms = (uint32_t)conf->replication_lag_threshold_ms,
+        .disk_stall_ms = (uint32_t)conf->disk_stall_timeout_ms,
         .append_entries_max = (unsigned)conf->max_payload_entries,
         .append_bytes_max = conf->max_payload_bytes,
         .window = 1,

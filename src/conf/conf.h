@@ -30,6 +30,7 @@ enum conf_id {
     CONF_MAX_PAYLOAD_ENTRIES,
     CONF_MAX_PAYLOAD_BYTES,
     CONF_REPLICATION_LAG_THRESHOLD,
+    CONF_DISK_STALL_TIMEOUT,
     CONF_MAX_VALUE_SIZE,
     CONF_MAX_CONNECTIONS,
     CONF_REQUEST_TIMEOUT,
@@ -70,6 +71,7 @@ struct conf {
     uint64_t max_payload_entries;
     uint64_t max_payload_bytes;
     uint64_t replication_lag_threshold_ms;
+    uint64_t disk_stall_timeout_ms;
 
     uint64_t max_value_bytes;
     uint64_t max_connections;

@@ -73,6 +73,10 @@ const struct conf_option conf_options[CONF_OPTIONS] = {
         FIELD(replication_lag_threshold_ms),
         .min = 100, .max = 1 * HOUR, .fallback = "2s",
         .help = "how far behind the leader a learner may be and still count as caught up"},
+    [CONF_DISK_STALL_TIMEOUT] = {
+        "raft", "disk-stall-timeout", CONF_TYPE_DURATION, FIELD(disk_stall_timeout_ms),
+        .min = 100, .max = 1 * HOUR, .fallback = "2s",
+        .help = "a leader whose disk completes nothing for so long gives up leadership"},
 
     [CONF_MAX_VALUE_SIZE] = {
         "limits", "max-value-size", CONF_TYPE_SIZE, FIELD(max_value_bytes),

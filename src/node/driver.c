@@ -31,6 +31,7 @@ static struct raft *core_new(const struct node_options *o, const struct storage_
         .window = o->window,
         .cache_bytes = CACHE_BYTES,
         .uncommitted_bytes_max = UNCOMMITTED_BYTES_MAX,
+        .disk_stall_ticks = o->disk_stall_ms ? ticks(o->disk_stall_ms) : 0,
         .seq_first = identity->boot << 40,
         .seed = o->seed,
     };
@@ -119,6 +120,17 @@ static void sample_lag(struct driver *d)
     d->lag_next_ms = d->now_ms + d->o.lag_threshold_ms / (DRIVER_LAG_SAMPLES / 2) + 1;
 }
 
+static void note_disk(struct driver *d)
+{
+    bool stalled = raft_status(d->raft).disk_stalled;
+    if (stalled && !d->disk_stalled)
+        LOG_WARN("the disk has not answered for %u ms: this node does not lead until it does",
+                 d->o.disk_stall_ms);
+    else if (!stalled && d->disk_stalled)
+        LOG_INFO("the disk answers again");
+    d->disk_stalled = stalled;
+}
+
 /* After a pause of the process (SIGSTOP, a suspended machine) the clock has moved on: ticks are
  * made up for before any message is looked at, as far as the core can tell them apart (PITFALLS
  * 58). */
@@ -135,6 +147,7 @@ void driver_advance(struct driver *d, uint64_t now_ms)
     }
     if (d->next_tick_ms <= now_ms)
         d->next_tick_ms = now_ms + DRIVER_TICK_MS;
+    note_disk(d);
     stop_advance(d);
     sample_lag(d);
     expire(d);

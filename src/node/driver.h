@@ -116,6 +116,7 @@ struct driver {
     unsigned lag_next;
     uint64_t lag_next_ms;
 
+    bool disk_stalled; /* as last logged */
     uint64_t term_seen;
     struct uuid leader_seen;
     enum raft_role role_seen;

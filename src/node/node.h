@@ -24,6 +24,8 @@ struct node_options {
     char peers[LIMIT_PEERS][LIMIT_ADDR_BYTES + 1];
     uint32_t heartbeat_ms, election_min_ms, election_max_ms;
     uint32_t lag_threshold_ms;
+    uint32_t
+        disk_stall_ms; /* a disk that completes nothing for so long ends leadership; 0: never */
     unsigned append_entries_max;
     size_t append_bytes_max;
     unsigned window; /* appends in flight to one follower */

@@ -82,6 +82,7 @@ struct raft {
     uint64_t hard_state_seq; /* else: the record they are in */
     uint64_t persist_seq;    /* last record handed out */
     uint64_t persisted_seq;  /* last record durable */
+    uint64_t disk_tick;      /* when the disk last completed a record, or was idle */
 
     enum raft_role role;
     struct uuid leader;        /* zero: not known */
@@ -143,6 +144,8 @@ bool raft_may_campaign(const struct raft *r);
 /* An entry of the current term is committed. */
 bool raft_in_own_term(const struct raft *r);
 bool raft_hard_state_is_durable(const struct raft *r);
+/* The disk owes a record and has done nothing for too long. */
+bool raft_disk_is_stalled(const struct raft *r);
 
 /* ---- raft.c ---- */
 

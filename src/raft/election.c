@@ -105,7 +105,8 @@ static void become_candidate(struct raft *r, bool handed_over)
 static void count_votes(struct raft *r)
 {
     enum raft_vote_result result = raft_quorum_vote(raft_config_in_force(r), r->ballots);
-    if (result == RAFT_VOTE_LOST)
+    bool hopeless = r->role == RAFT_PRE_CANDIDATE && raft_disk_is_stalled(r);
+    if (result == RAFT_VOTE_LOST || hopeless)
         raft_become_follower(r, r->term, UUID_ZERO);
     else if (result == RAFT_VOTE_WON && r->role == RAFT_PRE_CANDIDATE)
         become_candidate(r, false);
@@ -134,6 +135,8 @@ void raft_campaign(struct raft *r)
 {
     if (!raft_may_campaign(r) || r->role == RAFT_LEADER)
         return;
+    if (raft_disk_is_stalled(r))
+        return; /* it could not lead; the next tick asks again (PITFALLS 14) */
     if (!uuid_is_zero(r->leader))
         raft_reads_fail(r);
     r->role = RAFT_PRE_CANDIDATE;

@@ -110,6 +110,8 @@ static struct raft_persist take_persist(struct raft *r)
     struct raft_persist p = {.hard_state = {r->term, r->vote, r->commit}};
     if (!r->hard_state_dirty && !raft_log_is_dirty(r->log))
         return p;
+    if (r->persisted_seq == r->persist_seq)
+        r->disk_tick = r->tick; /* it was idle */
     p.seq = ++r->persist_seq;
     if (r->hard_state_dirty)
         r->hard_state_seq = p.seq;

@@ -171,6 +171,12 @@ bool raft_hard_state_is_durable(const struct raft *r)
     return !r->hard_state_dirty && r->hard_state_seq <= r->persisted_seq;
 }
 
+bool raft_disk_is_stalled(const struct raft *r)
+{
+    return r->opt.disk_stall_ticks > 0 && r->persisted_seq < r->persist_seq &&
+           r->tick - r->disk_tick > r->opt.disk_stall_ticks;
+}
+
 void raft_set_commit(struct raft *r, uint64_t index)
 {
     ASSERT(index > r->commit && index <= raft_log_last(r->log).index);
@@ -213,7 +219,8 @@ void raft_tick(struct raft *r)
     raft_reads_tick(r);
     if (r->role == RAFT_LEADER) {
         raft_replication_tick(r);
-        if (!raft_has_quorum_contact(r))
+        /* Its heartbeats would keep the others from electing one that can write (PITFALLS 14). */
+        if (!raft_has_quorum_contact(r) || raft_disk_is_stalled(r))
             raft_become_follower(r, r->term, UUID_ZERO);
         else
             raft_membership_tick(r);
@@ -345,6 +352,7 @@ void raft_persisted(struct raft *r, uint64_t persist_seq)
     if (persist_seq <= r->persisted_seq)
         return;
     r->persisted_seq = persist_seq;
+    r->disk_tick = r->tick;
     raft_log_persisted(r->log, persist_seq);
     raft_release_held(r);
     raft_on_vote_durable(r);
@@ -371,6 +379,7 @@ struct raft_status raft_status(const struct raft *r)
         .durable = raft_log_durable(r->log),
         .in_own_term = raft_in_own_term(r),
         .transfer_to = r->transfer_to,
+        .disk_stalled = raft_disk_is_stalled(r),
     };
 }
 

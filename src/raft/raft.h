@@ -53,6 +53,8 @@ struct raft_options {
     unsigned window;              /* appends with entries in flight to one follower, at least 1 */
     size_t cache_bytes;           /* recent entries kept in memory */
     size_t uncommitted_bytes_max; /* proposals beyond this are OVERLOADED */
+    unsigned disk_stall_ticks;    /* a disk that owes a record and completes none for so long is
+                                     stalled: its node does not lead; 0: never */
     uint64_t seq_first;           /* above every seq used before a restart: boot count << 40 */
     uint64_t seed;
 };
@@ -182,6 +184,7 @@ struct raft_status {
     uint64_t durable;        /* own log, up to here */
     bool in_own_term;        /* leader: an entry of this term is committed */
     struct uuid transfer_to; /* leader: whom it hands over to; zero: nobody */
+    bool disk_stalled;       /* see disk_stall_ticks */
 };
 struct raft_status raft_status(const struct raft *r);
 

@@ -57,6 +57,8 @@ static void disk_load(struct storage *s, struct storage_load *l)
 static void disk_report(struct world_node *n)
 {
     struct list *it;
+    if (n->disk.stalled)
+        return;
     while (n->driver && (it = list_pop_front(&n->disk.done)) != NULL)
         driver_written(n->driver, LIST_ENTRY(it, struct storage_write, link));
     while (n->driver && (it = list_pop_front(&n->disk.loads)) != NULL)
@@ -211,6 +213,7 @@ void world_init(struct world *w, unsigned n)
                                               .election_min_ms = 200,
                                               .election_max_ms = 400,
                                               .lag_threshold_ms = 2000,
+                                              .disk_stall_ms = 1000,
                                               .append_entries_max = 500,
                                               .append_bytes_max = MIB,
                                               .window = 1,
@@ -360,4 +363,20 @@ int world_leader(const struct world *w)
 struct uuid world_id(const struct world *w, unsigned i)
 {
     return w->nodes[i].disk.identity.node;
+}
+
+void world_cluster(struct world *w, unsigned n)
+{
+    world_init(w, n);
+    for (unsigned i = 0; i < n; i++)
+        world_start(w, i);
+    ASSERT(world_init_cluster(w, 0) == 0);
+    for (unsigned i = 1; i < n; i++)
+        ASSERT(world_add_learner(w, 0, i) == 0);
+    ASSERT(n == 1 || world_change(w, 0, (1u << n) - 1) == 0);
+}
+
+uint64_t world_version(const struct world *w, unsigned i, const char *key)
+{
+    return state_version(w->nodes[i].driver->state, key, strlen(key));
 }

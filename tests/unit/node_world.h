@@ -16,6 +16,7 @@ struct world_disk {
     unsigned self;
     struct list done; /* storage_write and storage_load to report */
     struct list loads;
+    bool stalled; /* reports nothing */
     struct storage_identity identity;
     struct raft_hard_state hard_state;
     struct raft_entry **log; /* log[i] has index i + 1 */
@@ -50,6 +51,8 @@ void world_free(struct world *w);
 void world_start(struct world *w, unsigned i);
 /* Stops at once, as SIGKILL does; the disk stays. */
 void world_kill(struct world *w, unsigned i);
+/* n nodes, started, all voters of one cluster. */
+void world_cluster(struct world *w, unsigned n);
 /* Empties the disk: a new id and incarnation at the same address. */
 void world_wipe(struct world *w, unsigned i);
 /* Lets time pass in steps of 10 ms. */
@@ -73,6 +76,8 @@ int world_add_learner(struct world *w, unsigned at, unsigned who);
 int world_change(struct world *w, unsigned at, unsigned voters_mask);
 /* Linearizable read at node i: its err; compares the value, NULL: not there. */
 int world_read(struct world *w, unsigned i, const char *key, const char *expected);
+/* How often the key was written, as node i has it; 0: not there. */
+uint64_t world_version(const struct world *w, unsigned i, const char *key);
 /* The node that leads, by its own word, or -1. */
 int world_leader(const struct world *w);
 struct uuid world_id(const struct world *w, unsigned i);

@@ -44,6 +44,7 @@ struct raft_options cluster_default_options(void)
         .window = 4,
         .cache_bytes = 2048,
         .uncommitted_bytes_max = 1 << 20,
+        .disk_stall_ticks = DISK_STALL_TICKS,
     };
 }
 

@@ -17,7 +17,12 @@
 #include "raft/raft.h"
 
 enum { CLUSTER_NODES = 7, CLUSTER_LOG = 4096, CLUSTER_TERMS = 4096, CLUSTER_READS = 64 };
-enum { HEARTBEAT_TICKS = 2, ELECTION_TICKS_MIN = 10, ELECTION_TICKS_MAX = 20 };
+enum {
+    HEARTBEAT_TICKS = 2,
+    ELECTION_TICKS_MIN = 10,
+    ELECTION_TICKS_MAX = 20,
+    DISK_STALL_TICKS = 100
+};
 
 /* A persist record that is being written. */
 struct disk_record {

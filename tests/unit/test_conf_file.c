@@ -27,7 +27,7 @@ static void test_load_file_sets_every_option(void **state)
           "allowed-origins = { \"https://a.example\", \"http://[::1]:90\", https://b:1 }\n"
           "raft { heartbeat-interval = 1s election-timeout-min = 2m # two\n"
           "election-timeout-max = 1200s max-payload-entries = 7\n max-payload-bytes = 4096\n"
-          "replication-lag-threshold = 1h }\n"
+          "replication-lag-threshold = 1h disk-stall-timeout = 3s }\n"
           "limits { max-value-size = 64M max-connections = 12 request-timeout = 750ms }\n"
           "http { threads = 3 } log { level = warn target = syslog }",
           "");
@@ -47,6 +47,7 @@ static void test_load_file_sets_every_option(void **state)
     assert_int_equal(conf.max_payload_entries, 7);
     assert_int_equal(conf.max_payload_bytes, 4096);
     assert_int_equal(conf.replication_lag_threshold_ms, 3600000);
+    assert_int_equal(conf.disk_stall_timeout_ms, 3000);
     assert_int_equal(conf.max_value_bytes, 64 << 20);
     assert_int_equal(conf.max_connections, 12);
     assert_int_equal(conf.request_timeout_ms, 750);

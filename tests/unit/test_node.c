@@ -12,18 +12,6 @@
 
 #include "node_world.h"
 
-static void start_cluster(struct world *w, unsigned n)
-{
-    world_init(w, n);
-    for (unsigned i = 0; i < n; i++)
-        world_start(w, i);
-    assert_int_equal(world_init_cluster(w, 0), 0);
-    for (unsigned i = 1; i < n; i++)
-        assert_int_equal(world_add_learner(w, 0, i), 0);
-    if (n > 1)
-        assert_int_equal(world_change(w, 0, (1u << n) - 1), 0);
-}
-
 static void wait_for_leader(struct world *w)
 {
     for (int i = 0; i < 300 && world_leader(w) < 0; i++)
@@ -92,7 +80,7 @@ static void test_wiped_member_written_to_stays_without_cluster(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     world_kill(&w, 2);
     world_wipe(&w, 2);
     world_start(&w, 2);
@@ -121,7 +109,7 @@ static void test_init_second_time_is_not_allowed(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 1);
+    world_cluster(&w, 1);
     struct node_request *r = world_call(&w, 0, world_request(&w, NODE_INIT, 1000));
     assert_int_equal(r->err, ERR_NOT_ALLOWED);
     assert_true(r->ret.admin.log_id.index >= 2);
@@ -160,7 +148,7 @@ static void test_change_membership_errors_name_their_node(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 2);
+    world_cluster(&w, 2);
     assert_int_equal(world_change(&w, 0, 0), ERR_EMPTY);
     struct node_request *r = world_request(&w, NODE_CHANGE_MEMBERSHIP, 2000);
     r->in.change_membership.ids[0] = (struct uuid){5, 5};
@@ -176,7 +164,7 @@ static void test_change_membership_removing_leader_goes_on(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     unsigned leader = (unsigned)world_leader(&w);
     assert_int_equal(world_write(&w, leader, "k", "1"), 0);
     assert_int_equal(world_change(&w, leader, 7u & ~(1u << leader)), 0);
@@ -193,7 +181,7 @@ static void test_membership_every_size_through_a_follower(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 5);
+    world_cluster(&w, 5);
     static const unsigned masks[] = {0x03, 0x01};
     assert_int_equal(world_change(&w, 3, 0x07), 0);
     world_run(&w, 1000);
@@ -212,7 +200,7 @@ static void test_write_through_any_node_is_read_at_every_other(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     for (unsigned i = 0; i < 9; i++) {
         char value[8];
         snprintf(value, sizeof value, "%u", i);
@@ -222,22 +210,17 @@ static void test_write_through_any_node_is_read_at_every_other(void **state)
     world_free(&w);
 }
 
-static uint64_t version_of(const struct world *w, unsigned i, const char *key)
-{
-    return state_version(w->nodes[i].driver->state, key, strlen(key));
-}
-
 static void test_forwarded_write_whose_answer_is_lost_is_applied_once(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
     w.drop_replies = 3;
     assert_int_equal(world_write(&w, follower, "k", "v"), 0);
     world_run(&w, 1000);
     for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(version_of(&w, i, "k"), 1);
+        assert_int_equal(world_version(&w, i, "k"), 1);
     world_free(&w);
 }
 
@@ -245,7 +228,7 @@ static void test_write_survives_death_of_leader_and_is_applied_once(void **state
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
     struct node_request *r = world_set(&w, "k", "v", 5000);
     world_submit(&w, follower, r);
@@ -254,7 +237,7 @@ static void test_write_survives_death_of_leader_and_is_applied_once(void **state
     assert_true(world_is_done(r));
     assert_int_equal(r->err, 0);
     node_request_free(&r);
-    assert_int_equal(version_of(&w, follower, "k"), 1);
+    assert_int_equal(world_version(&w, follower, "k"), 1);
     world_start(&w, leader);
     assert_int_equal(world_read(&w, leader, "k", "v"), 0);
     world_free(&w);
@@ -264,7 +247,7 @@ static void test_write_without_quorum_ends_unknown_at_its_deadline(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     unsigned leader = (unsigned)world_leader(&w);
     world_kill(&w, (leader + 1) % 3);
     world_kill(&w, (leader + 2) % 3);
@@ -286,7 +269,7 @@ static void test_isolated_leader_serves_no_read(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     unsigned old = (unsigned)world_leader(&w);
     assert_int_equal(world_write(&w, old, "k", "1"), 0);
     w.nodes[old].isolated = true;
@@ -309,7 +292,7 @@ static void test_restart_of_all_keeps_everything(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     for (unsigned i = 0; i < 20; i++) {
         char key[8];
         snprintf(key, sizeof key, "k%u", i);
@@ -327,127 +310,13 @@ static void test_restart_of_all_keeps_everything(void **state)
     world_free(&w);
 }
 
-static void test_stopping_leader_does_not_lead_again(void **state)
-{
-    (void)state;
-    struct world w;
-    start_cluster(&w, 3);
-    unsigned old = (unsigned)world_leader(&w);
-    struct node_request *r = world_set(&w, "k", "v", 5000);
-    world_submit(&w, old, r);
-    driver_stop(w.nodes[old].driver);
-    world_run(&w, 3000);
-    assert_int_not_equal(world_leader(&w), (int)old);
-    assert_true(world_is_done(r)); /* carried through by the next leader */
-    assert_int_equal(r->err, 0);
-    node_request_free(&r);
-    assert_int_equal(version_of(&w, (old + 1) % 3, "k"), 1);
-    r = world_call(&w, old, world_set(&w, "k", "w", 1000));
-    assert_int_equal(r->err, ERR_SHUTDOWN);
-    node_request_free(&r);
-    world_kill(&w, (old + 1) % 3);
-    world_kill(&w, (old + 2) % 3);
-    world_run(&w, 2000);
-    assert_int_equal(raft_status(w.nodes[old].driver->raft).role, RAFT_FOLLOWER); /* nor tries */
-    world_free(&w);
-}
-
-/* 13: sooner than any election timeout, and what was under way goes through the next leader. */
-static void test_stopping_leader_hands_over_without_a_gap(void **state)
-{
-    (void)state;
-    struct world w;
-    start_cluster(&w, 3);
-    unsigned old = (unsigned)world_leader(&w), other = (old + 1) % 3;
-    world_run(&w, 1000);
-    struct node_request *own = world_set(&w, "own", "v", 5000);
-    struct node_request *forwarded = world_set(&w, "forwarded", "v", 5000);
-    world_submit(&w, other, forwarded);
-    world_submit(&w, old, own);
-    driver_stop(w.nodes[old].driver);
-    assert_false(driver_is_idle(w.nodes[old].driver));
-    world_run(&w, 50);
-    assert_int_not_equal(world_leader(&w), (int)old);
-    assert_int_not_equal(world_leader(&w), -1);
-    world_run(&w, 100);
-    assert_true(world_is_done(own) && own->err == 0);
-    assert_true(world_is_done(forwarded) && forwarded->err == 0);
-    assert_true(driver_is_idle(w.nodes[old].driver));
-    node_request_free(&own);
-    node_request_free(&forwarded);
-    assert_int_equal(version_of(&w, other, "own"), 1);
-    assert_int_equal(version_of(&w, other, "forwarded"), 1);
-    world_free(&w);
-}
-
-/* Two voters: the one that stops must stay long enough for its vote to arrive. */
-static void test_stopping_leader_of_two_votes_for_its_successor(void **state)
-{
-    (void)state;
-    struct world w;
-    start_cluster(&w, 2);
-    world_run(&w, 1000);
-    unsigned old = (unsigned)world_leader(&w);
-    driver_stop(w.nodes[old].driver);
-    while (!driver_is_idle(w.nodes[old].driver))
-        world_run(&w, DRIVER_TICK_MS);
-    world_kill(&w, old);
-    assert_int_equal(world_leader(&w), (int)(1 - old));
-    world_free(&w);
-}
-
-static void test_stopping_leader_that_nobody_can_follow_gives_up(void **state)
-{
-    (void)state;
-    struct world w;
-    start_cluster(&w, 2);
-    world_run(&w, 1000);
-    unsigned old = (unsigned)world_leader(&w);
-    world_kill(&w, 1 - old);
-    driver_stop(w.nodes[old].driver);
-    world_run(&w, 2 * w.nodes[old].options.election_max_ms);
-    assert_int_equal(raft_status(w.nodes[old].driver->raft).role, RAFT_FOLLOWER);
-    assert_true(driver_is_idle(w.nodes[old].driver));
-    world_free(&w);
-}
-
-/* 13, 50: during a transfer writes wait, also those of other nodes, and fail nobody. */
-static void test_writes_wait_until_a_transfer_is_over(void **state)
-{
-    (void)state;
-    struct world w;
-    start_cluster(&w, 3);
-    world_run(&w, 1000);
-    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
-    unsigned target = (leader + 2) % 3;
-    w.nodes[target].isolated = true;
-    assert_int_equal(world_write(&w, leader, "k", "v"), 0); /* the target lacks it */
-    assert_int_equal(raft_transfer(w.nodes[leader].driver->raft, world_id(&w, target)), 0);
-    struct node_request *own = world_set(&w, "own", "v", 5000);
-    struct node_request *forwarded = world_set(&w, "forwarded", "v", 5000);
-    world_submit(&w, leader, own);
-    world_submit(&w, follower, forwarded);
-    world_run(&w, 100);
-    assert_false(world_is_done(own));
-    assert_false(world_is_done(forwarded));
-    assert_int_equal(w.nodes[follower].driver->writes.forwards_in_flight, 1); /* asks once */
-    world_run(&w, 500);
-    assert_int_equal(world_leader(&w), (int)leader);
-    assert_true(world_is_done(own) && own->err == 0);
-    assert_true(world_is_done(forwarded) && forwarded->err == 0);
-    node_request_free(&own);
-    node_request_free(&forwarded);
-    assert_int_equal(version_of(&w, leader, "forwarded"), 1);
-    world_free(&w);
-}
-
 /* ---- a member at a new address ---- */
 
 static void test_member_that_comes_up_elsewhere_is_found_again(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 3);
+    world_cluster(&w, 3);
     unsigned follower = ((unsigned)world_leader(&w) + 1) % 3;
     world_kill(&w, follower);
     snprintf(w.nodes[follower].options.addr, sizeof w.nodes[follower].options.addr, "127.0.0.1:77");
@@ -464,7 +333,7 @@ static void test_single_node_at_a_new_address_says_so(void **state)
 {
     (void)state;
     struct world w;
-    start_cluster(&w, 1);
+    world_cluster(&w, 1);
     world_kill(&w, 0);
     snprintf(w.nodes[0].options.addr, sizeof w.nodes[0].options.addr, "127.0.0.1:77");
     world_start(&w, 0);
@@ -566,11 +435,6 @@ int main(void)
         cmocka_unit_test(test_write_without_quorum_ends_unknown_at_its_deadline),
         cmocka_unit_test(test_isolated_leader_serves_no_read),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
-        cmocka_unit_test(test_stopping_leader_does_not_lead_again),
-        cmocka_unit_test(test_stopping_leader_hands_over_without_a_gap),
-        cmocka_unit_test(test_stopping_leader_of_two_votes_for_its_successor),
-        cmocka_unit_test(test_stopping_leader_that_nobody_can_follow_gives_up),
-        cmocka_unit_test(test_writes_wait_until_a_transfer_is_over),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ * node/: how leadership is given up: at an orderly stop, by transfer, by a disk
+ * that stalls. Numbers are items of PITFALLS part 1.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "node_world.h"
+
+static void test_stopping_leader_does_not_lead_again(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned old = (unsigned)world_leader(&w);
+    struct node_request *r = world_set(&w, "k", "v", 5000);
+    world_submit(&w, old, r);
+    driver_stop(w.nodes[old].driver);
+    world_run(&w, 3000);
+    assert_int_not_equal(world_leader(&w), (int)old);
+    assert_true(world_is_done(r)); /* carried through by the next leader */
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    assert_int_equal(world_version(&w, (old + 1) % 3, "k"), 1);
+    r = world_call(&w, old, world_set(&w, "k", "w", 1000));
+    assert_int_equal(r->err, ERR_SHUTDOWN);
+    node_request_free(&r);
+    world_kill(&w, (old + 1) % 3);
+    world_kill(&w, (old + 2) % 3);
+    world_run(&w, 2000);
+    assert_int_equal(raft_status(w.nodes[old].driver->raft).role, RAFT_FOLLOWER); /* nor tries */
+    world_free(&w);
+}
+
+/* 13: sooner than any election timeout, and what was under way goes through the next leader. */
+static void test_stopping_leader_hands_over_without_a_gap(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned old = (unsigned)world_leader(&w), other = (old + 1) % 3;
+    world_run(&w, 1000);
+    struct node_request *own = world_set(&w, "own", "v", 5000);
+    struct node_request *forwarded = world_set(&w, "forwarded", "v", 5000);
+    world_submit(&w, other, forwarded);
+    world_submit(&w, old, own);
+    driver_stop(w.nodes[old].driver);
+    assert_false(driver_is_idle(w.nodes[old].driver));
+    world_run(&w, 50);
+    assert_int_not_equal(world_leader(&w), (int)old);
+    assert_int_not_equal(world_leader(&w), -1);
+    world_run(&w, 100);
+    assert_true(world_is_done(own) && own->err == 0);
+    assert_true(world_is_done(forwarded) && forwarded->err == 0);
+    assert_true(driver_is_idle(w.nodes[old].driver));
+    node_request_free(&own);
+    node_request_free(&forwarded);
+    assert_int_equal(world_version(&w, other, "own"), 1);
+    assert_int_equal(world_version(&w, other, "forwarded"), 1);
+    world_free(&w);
+}
+
+/* Two voters: the one that stops must stay long enough for its vote to arrive. */
+static void test_stopping_leader_of_two_votes_for_its_successor(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 2);
+    world_run(&w, 1000);
+    unsigned old = (unsigned)world_leader(&w);
+    driver_stop(w.nodes[old].driver);
+    while (!driver_is_idle(w.nodes[old].driver))
+        world_run(&w, DRIVER_TICK_MS);
+    world_kill(&w, old);
+    assert_int_equal(world_leader(&w), (int)(1 - old));
+    world_free(&w);
+}
+
+static void test_stopping_leader_that_nobody_can_follow_gives_up(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 2);
+    world_run(&w, 1000);
+    unsigned old = (unsigned)world_leader(&w);
+    world_kill(&w, 1 - old);
+    driver_stop(w.nodes[old].driver);
+    world_run(&w, 2 * w.nodes[old].options.election_max_ms);
+    assert_int_equal(raft_status(w.nodes[old].driver->raft).role, RAFT_FOLLOWER);
+    assert_true(driver_is_idle(w.nodes[old].driver));
+    world_free(&w);
+}
+
+/* 13, 50: during a transfer writes wait, also those of other nodes, and fail nobody. */
+static void test_writes_wait_until_a_transfer_is_over(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    world_run(&w, 1000);
+    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
+    unsigned target = (leader + 2) % 3;
+    w.nodes[target].isolated = true;
+    assert_int_equal(world_write(&w, leader, "k", "v"), 0); /* the target lacks it */
+    assert_int_equal(raft_transfer(w.nodes[leader].driver->raft, world_id(&w, target)), 0);
+    struct node_request *own = world_set(&w, "own", "v", 5000);
+    struct node_request *forwarded = world_set(&w, "forwarded", "v", 5000);
+    world_submit(&w, leader, own);
+    world_submit(&w, follower, forwarded);
+    world_run(&w, 100);
+    assert_false(world_is_done(own));
+    assert_false(world_is_done(forwarded));
+    assert_int_equal(w.nodes[follower].driver->writes.forwards_in_flight, 1); /* asks once */
+    world_run(&w, 500);
+    assert_int_equal(world_leader(&w), (int)leader);
+    assert_true(world_is_done(own) && own->err == 0);
+    assert_true(world_is_done(forwarded) && forwarded->err == 0);
+    node_request_free(&own);
+    node_request_free(&forwarded);
+    assert_int_equal(world_version(&w, leader, "forwarded"), 1);
+    world_free(&w);
+}
+
+/* 14: its heartbeats would go on for ever, and no write would. */
+static void test_leader_whose_disk_stalls_gives_way(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    world_run(&w, 1000);
+    unsigned old = (unsigned)world_leader(&w);
+    w.nodes[old].disk.stalled = true;
+    struct node_request *r = world_set(&w, "k", "v", 10000);
+    world_submit(&w, old, r);
+    world_run(&w, 800);
+    assert_int_equal(world_leader(&w), (int)old); /* not at once */
+    world_run(&w, 2000);
+    assert_int_not_equal(world_leader(&w), (int)old);
+    assert_int_not_equal(world_leader(&w), -1);
+    assert_int_equal(world_write(&w, (old + 1) % 3, "other", "v"), 0);
+    w.nodes[old].disk.stalled = false;
+    world_run(&w, 1000);
+    assert_true(world_is_done(r) && r->err == 0);
+    node_request_free(&r);
+    assert_int_equal(world_version(&w, old, "k"), 1);
+    world_free(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stopping_leader_does_not_lead_again),
+        cmocka_unit_test(test_stopping_leader_hands_over_without_a_gap),
+        cmocka_unit_test(test_stopping_leader_of_two_votes_for_its_successor),
+        cmocka_unit_test(test_stopping_leader_that_nobody_can_follow_gives_up),
+        cmocka_unit_test(test_writes_wait_until_a_transfer_is_over),
+        cmocka_unit_test(test_leader_whose_disk_stalls_gives_way),
+    };
+    return cmocka_run_group_tests_name("node leader", tests, NULL, NULL);
+}
