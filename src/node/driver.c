@@ -275,7 +275,10 @@ static void role_changed(struct driver *d)
     d->leader_seen = s.leader;
     state_note_leader(d->state, s.term, s.leader);
     state_set_leader_hint(d->state, s.leader);
+    /* A leader knows what it had since it leads. */
     memset(d->lag, 0, sizeof d->lag);
+    d->lag_next_ms = d->now_ms;
+    sample_lag(d);
     writes_role_changed(d);
 }
 

@@ -380,3 +380,10 @@ uint64_t world_version(const struct world *w, unsigned i, const char *key)
 {
     return state_version(w->nodes[i].driver->state, key, strlen(key));
 }
+
+void world_wait_for_leader(struct world *w)
+{
+    for (int i = 0; i < 300 && world_leader(w) < 0; i++)
+        world_run(w, 10);
+    ASSERT(world_leader(w) >= 0);
+}

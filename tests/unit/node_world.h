@@ -80,6 +80,8 @@ int world_read(struct world *w, unsigned i, const char *key, const char *expecte
 uint64_t world_version(const struct world *w, unsigned i, const char *key);
 /* The node that leads, by its own word, or -1. */
 int world_leader(const struct world *w);
+/* Runs until there is one. */
+void world_wait_for_leader(struct world *w);
 struct uuid world_id(const struct world *w, unsigned i);
 
 #endif
