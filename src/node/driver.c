@@ -29,7 +29,7 @@ static struct raft *core_new(const struct node_options *o, const struct storage_
         .append_entries_max = o->append_entries_max,
         .append_bytes_max = o->append_bytes_max,
         .window = o->window,
-        .cache_bytes = CACHE_BYTES,
+        .cache_bytes = o->cache_bytes ? o->cache_bytes : CACHE_BYTES,
         .uncommitted_bytes_max = UNCOMMITTED_BYTES_MAX,
         .disk_stall_ticks = o->disk_stall_ms ? ticks(o->disk_stall_ms) : 0,
         .seq_first = identity->boot << 40,

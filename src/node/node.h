@@ -28,7 +28,8 @@ struct node_options {
         disk_stall_ms; /* a disk that completes nothing for so long ends leadership; 0: never */
     unsigned append_entries_max;
     size_t append_bytes_max;
-    unsigned window; /* appends in flight to one follower */
+    unsigned window;    /* appends in flight to one follower */
+    size_t cache_bytes; /* recent entries kept in memory; 0: a default */
     uint64_t seed;
 };
 

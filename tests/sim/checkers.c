@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT
+ * The promises of Raft, checked after every turn of a node: what has changed
+ * since the last look is enough, so that it stays cheap.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "raft/core.h"
+
+#define CHECK_EVERY 32 /* turns between the checks that look at everything */
+
+#define LONG_CATCH_UP 500
+
+static unsigned long long ull(uint64_t v)
+{
+    return (unsigned long long)v;
+}
+
+/* ---- elections ---- */
+
+/* One leader in a term, and never again after a restart. */
+static void note_leader(struct sim *s, unsigned i, uint64_t term)
+{
+    if (term >= s->leaders.cap) {
+        uint64_t cap = 2 * term + 64;
+        s->leaders.items = mem_realloc(s->leaders.items, cap * sizeof *s->leaders.items);
+        memset(s->leaders.items + s->leaders.cap, 0,
+               (cap - s->leaders.cap) * sizeof *s->leaders.items);
+        s->leaders.cap = cap;
+    }
+    unsigned *leader = &s->leaders.items[term], me = s->nodes[i].life * SIM_NODES + i + 1;
+    SIM_SAFE(s, *leader == 0 || *leader == me, "term %llu has two leaders: nodes %u and %u",
+             ull(term), (*leader - 1) % SIM_NODES, i);
+    *leader = me;
+}
+
+/* It has every entry that was committed in an earlier term. */
+static void check_complete(struct sim *s, unsigned i, uint64_t term)
+{
+    for (uint64_t k = 1; k <= s->n_log && s->log[k - 1].known_in_term < term; k++) {
+        uint64_t found = 0;
+        int err = raft_term_at(s->nodes[i].driver->raft, k, &found);
+        SIM_SAFE(s, err == 0 && found == s->log[k - 1].entry->pos.term,
+                 "node %u leads term %llu without entry %llu, committed in term %llu", i, ull(term),
+                 ull(k), ull(s->log[k - 1].known_in_term));
+    }
+}
+
+static void check_role(struct sim *s, unsigned i, const struct raft_status *now)
+{
+    const struct raft_status *before = &s->nodes[i].seen;
+    if (now->role == RAFT_LEADER) {
+        if (before->role == RAFT_LEADER && before->term == now->term)
+            return;
+        note_leader(s, i, now->term);
+        check_complete(s, i, now->term);
+        s->counts->elections++;
+        trace(s, "node %u leads term %llu, log up to %llu", i, ull(now->term),
+              ull(now->last.index));
+    } else if (before->role == RAFT_LEADER) {
+        probe(s, now->term == before->term ? PROBE_CHECK_QUORUM : PROBE_DEPOSED);
+        trace(s, "node %u leads no more, term %llu", i, ull(now->term));
+    } else if (before->role != now->role || before->term != now->term) {
+        trace(s, "node %u: %s in term %llu", i,
+              now->role == RAFT_FOLLOWER ? "follower" : "candidate", ull(now->term));
+    }
+}
+
+/* ---- commits ---- */
+
+static bool is_on_quorum(const struct sim *s, const struct raft_config *c, struct raft_pos pos)
+{
+    uint64_t has[LIMIT_MEMBERS] = {0};
+    for (unsigned k = 0; k < c->n_members; k++) {
+        int member = process_of(s, c->members[k].id);
+        has[k] = member >= 0 && disk_has(&s->nodes[member].disk, pos) ? pos.index : 0;
+    }
+    return raft_quorum_index(c, has) >= pos.index;
+}
+
+static struct raft_entry *find_durable(const struct sim *s, struct raft_pos pos)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (disk_has(&s->nodes[i].disk, pos))
+            return s->nodes[i].disk.log[pos.index - 1];
+    return NULL;
+}
+
+static void compare_members(struct sim *s, const struct raft_config *old,
+                            const struct raft_config *new)
+{
+    for (unsigned k = 0; k < new->n_members; k++) {
+        const struct raft_member *m = &new->members[k], *was = raft_config_find(old, m->id);
+        int slot = process_of(s, m->id);
+        if (!was)
+            fault_count(s, FAULT_ADD);
+        if (!was && slot >= 0 && s->nodes[slot].lost)
+            probe(s, PROBE_REPLACED);
+        if (was && !(was->roles & RAFT_VOTER) && (m->roles & RAFT_VOTER))
+            fault_count(s, FAULT_PROMOTE);
+    }
+    for (unsigned k = 0; k < old->n_members; k++)
+        if (!raft_config_find(new, old->members[k].id))
+            fault_count(s, FAULT_REMOVE);
+}
+
+static void note_config(struct sim *s, unsigned i, const struct raft_entry *e)
+{
+    struct raft_config c;
+    if (raft_config_decode(e->data, e->len, &c) < 0)
+        return; /* the model complains */
+    s->counts->configs++;
+    if (e->pos.index > 1)
+        compare_members(s, &s->config, &c);
+    else if (c.n_members > 1)
+        probe(s, PROBE_FORMED);
+    bool joint = raft_config_is_joint(&c);
+    if (joint) {
+        probe(s, PROBE_JOINT);
+        fault_count(s, FAULT_REPLACE);
+    }
+    if (!joint && raft_config_is_joint(&s->config) && s->config_pos.term != e->pos.term)
+        probe(s, PROBE_JOINT_OTHER_LEADER);
+    const struct raft_member *self = raft_config_find(&c, s->nodes[i].disk.identity.node);
+    if (s->nodes[i].seen.role == RAFT_LEADER && (!self || !raft_member_votes(self)))
+        probe(s, PROBE_LEADER_REMOVED);
+    s->config = c;
+    s->config_pos = e->pos;
+    trace(s, "configuration %llu is committed: %u members%s", ull(e->pos.index), c.n_members,
+          joint ? ", joint" : "");
+}
+
+static void add_committed(struct sim *s, unsigned i, struct raft_pos pos, uint64_t term)
+{
+    struct raft_entry *e = find_durable(s, pos);
+    SIM_SAFE(s, e, "node %u commits %llu, which is on no disk", i, ull(pos.index));
+    if (s->n_log == s->cap_log) {
+        s->cap_log = s->cap_log ? 2 * s->cap_log : 256;
+        s->log = mem_realloc(s->log, s->cap_log * sizeof *s->log);
+    }
+    struct committed *c = &s->log[s->n_log++];
+    *c = (struct committed){.entry = raft_entry_ref(e), .known_in_term = term};
+    s->counts->entries++;
+    sim_mix(s, e->pos.index ^ e->pos.term << 32);
+    if (e->type == RAFT_ENTRY_CONFIG)
+        note_config(s, i, e);
+    model_commit(s, c);
+}
+
+static void check_same(struct sim *s, unsigned i, uint64_t index)
+{
+    const struct raft_entry *e = s->log[index - 1].entry;
+    const struct disk *d = &s->nodes[i].disk;
+    uint64_t term = 0;
+    int err = raft_term_at(s->nodes[i].driver->raft, index, &term);
+    SIM_SAFE(s, err == 0 && term == e->pos.term,
+             "node %u commits entry %llu of term %llu, others of term %llu", i, ull(index),
+             ull(term), ull(e->pos.term));
+    if (!disk_has(d, e->pos) || d->log[index - 1] == e)
+        return;
+    const struct raft_entry *mine = d->log[index - 1];
+    SIM_SAFE(
+        s, mine->type == e->type && mine->len == e->len && memcmp(mine->data, e->data, e->len) == 0,
+        "entry %llu of node %u differs from that of others", ull(index), i);
+}
+
+/* Durable on a quorum of the configuration that was in force before or after the turn. */
+static void check_durable(struct sim *s, unsigned i, uint64_t index, uint64_t term)
+{
+    const struct sim_node *n = &s->nodes[i];
+    struct raft_pos pos = {0, index};
+    SIM_SAFE(s, raft_term_at(n->driver->raft, index, &pos.term) == 0,
+             "node %u commits %llu, which it does not have", i, ull(index));
+    SIM_SAFE(s,
+             is_on_quorum(s, raft_config(n->driver->raft, NULL), pos) ||
+                 is_on_quorum(s, &n->seen_config, pos),
+             "node %u commits %llu in term %llu, which is on no quorum of disks", i, ull(index),
+             ull(term));
+    if (s->n_log > 0 && index > s->n_log + 1) {
+        uint64_t first_term = 0;
+        if (raft_term_at(n->driver->raft, s->n_log + 1, &first_term) == 0 && first_term < pos.term)
+            probe(s, PROBE_OLD_TERM_COMMIT);
+    }
+}
+
+static void check_commit(struct sim *s, unsigned i, const struct raft_status *now)
+{
+    struct sim_node *n = &s->nodes[i];
+    SIM_SAFE(s, now->commit >= n->seen.commit, "node %u takes back its commit index", i);
+    for (uint64_t k = n->seen.commit + 1; k <= now->commit && k <= s->n_log; k++)
+        check_same(s, i, k);
+    if (now->commit > s->n_log)
+        check_durable(s, i, now->commit, now->term);
+    while (s->n_log < now->commit) {
+        struct raft_pos pos = {0, s->n_log + 1};
+        SIM_SAFE(s, raft_term_at(n->driver->raft, pos.index, &pos.term) == 0,
+                 "node %u commits %llu, which it does not have", i, ull(pos.index));
+        add_committed(s, i, pos, now->term);
+    }
+    if (now->commit == 0)
+        return;
+    struct uuid cluster = n->driver->identity.cluster;
+    if (uuid_is_zero(s->cluster))
+        s->cluster = cluster;
+    SIM_SAFE(s, uuid_equal(cluster, s->cluster), "node %u made a second cluster", i);
+}
+
+static void check_applied(struct sim *s, unsigned i, const struct raft_status *now)
+{
+    struct sim_node *n = &s->nodes[i];
+    SIM_SAFE(s, now->applied <= now->commit && now->applied >= n->seen.applied,
+             "node %u: applied %llu, before %llu, commit %llu", i, ull(now->applied),
+             ull(n->seen.applied), ull(now->commit));
+    uint64_t applied = state_applied(n->driver->state).index;
+    SIM_SAFE(s, applied == now->applied, "node %u: its state is at %llu instead of %llu", i,
+             ull(applied), ull(now->applied));
+    if (now->applied > n->seen.applied)
+        model_check_applied(s, i, n->seen.applied, now->applied);
+    uint64_t lag = s->n_log - now->applied;
+    if (lag > n->lag_max)
+        n->lag_max = lag;
+    if (lag != 0)
+        return;
+    if (n->lag_max > LONG_CATCH_UP)
+        probe(s, PROBE_LONG_CATCH_UP);
+    n->lag_max = 0;
+}
+
+/* ---- everything ---- */
+
+/* Same index and term: same everything before. */
+static void check_log_matching(struct sim *s, unsigned i, unsigned k)
+{
+    const struct raft *a = s->nodes[i].driver->raft, *b = s->nodes[k].driver->raft;
+    struct raft_status sa = raft_status(a), sb = raft_status(b);
+    uint64_t low = sa.commit < sb.commit ? sa.commit : sb.commit;
+    uint64_t high = sa.last.index < sb.last.index ? sa.last.index : sb.last.index;
+    bool met = false;
+    for (uint64_t index = high; index > low; index--) {
+        uint64_t ta = 0, tb = 0;
+        bool known = raft_term_at(a, index, &ta) == 0 && raft_term_at(b, index, &tb) == 0;
+        SIM_SAFE(s, known && (!met || ta == tb),
+                 "the logs of nodes %u and %u differ at %llu and meet above", i, k, ull(index));
+        met = met || ta == tb;
+    }
+}
+
+static void check_deep(struct sim *s, unsigned i)
+{
+    raft_check(s->nodes[i].driver->raft);
+    unsigned k = (unsigned)(s->turns / CHECK_EVERY % SIM_NODES);
+    if (k != i && is_up(s, k))
+        check_log_matching(s, i, k);
+}
+
+static void see(struct sim *s, unsigned i, const struct raft_status *now)
+{
+    struct sim_node *n = &s->nodes[i];
+    struct raft_pos pos;
+    const struct raft_config *c = raft_config(n->driver->raft, &pos);
+    if (!raft_pos_equal(pos, n->seen_config_pos) || n->seen_config.n_members != c->n_members) {
+        n->seen_config = *c;
+        n->seen_config_pos = pos;
+    }
+    n->seen = *now;
+}
+
+void check_turn(struct sim *s, unsigned i)
+{
+    struct raft_status now = raft_status(s->nodes[i].driver->raft);
+    SIM_SAFE(s, now.term >= s->nodes[i].seen.term, "node %u goes back to term %llu", i,
+             ull(now.term));
+    check_role(s, i, &now);
+    check_commit(s, i, &now);
+    check_applied(s, i, &now);
+    see(s, i, &now);
+    sim_mix(s, now.term << 40 ^ now.last.index << 20 ^ now.commit << 3 ^ (uint64_t)now.role);
+    if (s->turns % CHECK_EVERY == 0)
+        check_deep(s, i);
+}
+
+/* ---- other moments ---- */
+
+void check_started(struct sim *s, unsigned i)
+{
+    struct sim_node *n = &s->nodes[i];
+    struct raft_status now = raft_status(n->driver->raft);
+    SIM_SAFE(s, now.commit <= s->n_log, "node %u starts with %llu committed, all others have %llu",
+             i, ull(now.commit), ull(s->n_log));
+    SIM_SAFE(s, now.term >= n->disk.hard_state.term, "node %u forgot its term", i);
+    for (uint64_t k = 1; k <= now.commit; k++)
+        check_same(s, i, k);
+    n->seen_config_pos = (struct raft_pos){0, 0};
+    n->seen_config.n_members = 0;
+    n->lag_max = 0;
+    see(s, i, &now);
+    model_check_all(s, i);
+    if (now.last.index > now.commit)
+        probe(s, PROBE_RESTART_UNCOMMITTED);
+}
+
+static void check_refusal(struct sim *s, const struct wire_message *m)
+{
+    if (m->refused.code == ERR_ID_MISMATCH)
+        probe(s, PROBE_REFUSED_ID);
+    else if (m->refused.code == ERR_INCARNATION_MISMATCH)
+        probe(s, PROBE_REFUSED_INCARNATION);
+    else if (m->refused.code == ERR_CLUSTER_MISMATCH)
+        probe(s, PROBE_REFUSED_CLUSTER);
+}
+
+/* Successful appends are most of all answers; they are not worth decoding. */
+static bool is_success(const struct transport_request *t)
+{
+    return t->reply.data[5] == WIRE_APPEND_REPLY && t->reply.data[WIRE_HEADER_BYTES] == 1;
+}
+
+void check_answered(struct sim *s, unsigned node, const struct transport_request *t)
+{
+    struct wire_message m;
+    if (t->http_status != 200 || t->reply.len <= WIRE_HEADER_BYTES || is_success(t) ||
+        wire_decode(t->reply.data, t->reply.len, &m) < 0)
+        return;
+    bool knows_leader = !uuid_is_zero(raft_status(s->nodes[node].driver->raft).leader);
+    if (m.header.type == WIRE_REFUSED)
+        check_refusal(s, &m);
+    else if (m.header.type == WIRE_APPEND_REPLY && !m.raft.append_reply.success)
+        probe(s, PROBE_APPEND_REFUSED);
+    else if (m.header.type == WIRE_VOTE_REPLY && !m.raft.vote_reply.granted)
+        probe(s, knows_leader ? PROBE_VOTE_STICKY : PROBE_VOTE_REFUSED);
+    else if (m.header.type == WIRE_READ_INDEX_REPLY && !m.raft.read_index_reply.ok)
+        probe(s, PROBE_READ_REFUSED);
+    wire_message_free(&m);
+}
+
+void check_end(struct sim *s)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        if (!is_up(s, i))
+            continue;
+        uint64_t commit = raft_status(s->nodes[i].driver->raft).commit;
+        for (uint64_t k = 1; k <= commit; k++)
+            check_same(s, i, k);
+        check_deep(s, i);
+        model_check_all(s, i);
+    }
+    for (uint64_t k = 1; k < s->n_ops; k++)
+        SIM_SAFE(s, !s->ops[k].refused || s->ops[k].index == 0,
+                 "write %llu was refused and took effect", ull(k));
+}

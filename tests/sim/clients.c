@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ * Clients: writes, deletes, batches and reads through any node. One waits for
+ * its answer before it goes on, tries elsewhere when it got none, sends a
+ * second write beside the first, or vanishes.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "kv/command.h"
+
+static unsigned long long ull(uint64_t v)
+{
+    return (unsigned long long)v;
+}
+
+/* ---- operations ---- */
+
+struct op *op_of(struct sim *s, uint64_t id)
+{
+    return &s->ops[id];
+}
+
+static uint64_t op_new(struct sim *s, enum op_type type, unsigned client)
+{
+    if (s->n_ops == s->cap_ops) {
+        s->cap_ops *= 2;
+        s->ops = mem_realloc(s->ops, s->cap_ops * sizeof *s->ops);
+    }
+    s->ops[s->n_ops] = (struct op){.type = type, .client = client, .invoked = ++s->moments};
+    return s->n_ops++;
+}
+
+size_t client_key(unsigned key, char out[8])
+{
+    return (size_t)snprintf(out, 8, "k%02u", key % 100);
+}
+
+static void choose_keys(struct sim *s, struct op *op)
+{
+    op->n_keys = 1;
+    op->keys[0] = (unsigned)sim_random(s, 0, s->plan.n_keys - 1);
+    if (op->type != OP_BATCH)
+        return;
+    unsigned wanted = (unsigned)sim_random(s, 1, SIM_BATCH_KEYS);
+    while (op->n_keys < wanted && op->n_keys < s->plan.n_keys) {
+        op->keys[op->n_keys] = (op->keys[op->n_keys - 1] + 1) % s->plan.n_keys;
+        op->n_keys++;
+    }
+}
+
+static void choose_size(struct sim *s, struct op *op)
+{
+    op->value_len = (uint32_t)sim_random(s, 0, s->plan.value_max);
+    if (!sim_chance(s, s->plan.ppm_oversized))
+        return;
+    fault_count(s, FAULT_OVERSIZED);
+    op->value_len = (uint32_t)s->plan.oversized_max;
+}
+
+static void encode(struct sim *s, uint64_t id, struct buf *body)
+{
+    struct op *op = op_of(s, id);
+    struct kv_op ops[SIM_BATCH_KEYS];
+    char names[SIM_BATCH_KEYS][8];
+    struct buf value = BUF_INIT;
+    model_make_value(s, id, op->value_len, &value);
+    for (unsigned i = 0; i < op->n_keys; i++) {
+        ops[i] = (struct kv_op){.type = op->type == OP_DELETE ? KV_OP_DELETE : KV_OP_SET};
+        ops[i].key_len = client_key(op->keys[i], names[i]);
+        ops[i].key = (const uint8_t *)names[i];
+        ops[i].value = value.data;
+        ops[i].value_len = value.len;
+    }
+    kv_body_encode(op->type == OP_BATCH ? KV_BATCH : KV_SINGLE, ops, op->n_keys, body);
+    buf_free(&value);
+}
+
+/* ---- calls ---- */
+
+static void capture_read(struct call *c)
+{
+    struct sim *s = c->sim;
+    struct state *state = s->nodes[c->node].driver->state;
+    struct buf value = BUF_INIT;
+    char name[8];
+    size_t len = client_key(op_of(s, c->op)->keys[0], name);
+    c->applied = state_applied(state).index;
+    if (state_get(state, name, len, &value) == 0)
+        SIM_SAFE(s, model_parse_value(s, value.data, value.len, &c->read_op),
+                 "node %u: a read finds what nobody wrote", c->node);
+    buf_free(&value);
+}
+
+/* In the middle of a turn: judged when it is over. */
+static void call_done(struct node_request *r)
+{
+    struct call *c = r->owner;
+    c->reset = c->sim->nodes[c->node].dying;
+    if (r->type == NODE_READ && r->err == 0 && !c->reset)
+        capture_read(c);
+    list_remove(&c->link);
+    list_push_back(&c->sim->completed, &c->link);
+}
+
+static void submit(struct sim *s, uint64_t id, unsigned client, unsigned node, bool twin)
+{
+    struct op *op = op_of(s, id);
+    struct call *c = mem_zalloc(sizeof *c);
+    *c = (struct call){.sim = s, .op = id, .node = node, .client = client, .twin = twin};
+    c->floor = s->acked;
+    c->request = node_request_new(op->type == OP_READ ? NODE_READ : NODE_WRITE);
+    c->request->owner = c;
+    c->request->done = call_done;
+    c->request->deadline_ms = process_now_ms(s, node) + sim_random(s, 300, 5000);
+    if (op->type != OP_READ)
+        encode(s, id, &c->request->in.write.body);
+    list_push_back(&s->calls, &c->link);
+    process_submit(s, node, c->request);
+    if (client < SIM_CLIENTS && !twin && sim_chance(s, s->plan.ppm_vanish)) {
+        fault_count(s, FAULT_VANISH);
+        c->vanished = true;
+        s->clients[client].waiting = false;
+        sim_at(s, s->now_us + sim_random(s, 1, 500 * SIM_MS), EVENT_CLIENT, client, 0, 0, NULL);
+    }
+}
+
+/* A node that is up; the one talked to last as a rule, unless it did not answer. */
+static int choose_node(struct sim *s, struct client *c)
+{
+    unsigned up[SIM_NODES], n = 0;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (is_up(s, i))
+            up[n++] = i;
+    if (n == 0)
+        return -1;
+    if (is_up(s, c->node) && !c->retry && sim_random(s, 0, 3) != 0)
+        return (int)c->node;
+    c->node = up[sim_random(s, 0, n - 1)];
+    return (int)c->node;
+}
+
+static enum op_type choose_type(struct sim *s)
+{
+    unsigned roll = (unsigned)sim_random(s, 0, 99);
+    if (roll < s->plan.pct_read)
+        return OP_READ;
+    roll = (unsigned)sim_random(s, 0, 99);
+    if (roll < s->plan.pct_delete)
+        return OP_DELETE;
+    return roll < s->plan.pct_delete + s->plan.pct_batch ? OP_BATCH : OP_SET;
+}
+
+static void go_on(struct sim *s, unsigned client, uint64_t after_us)
+{
+    s->clients[client].waiting = false;
+    sim_at(s, s->now_us + after_us, EVENT_CLIENT, client, 0, 0, NULL);
+}
+
+void client_act(struct sim *s, unsigned client)
+{
+    struct client *c = &s->clients[client];
+    if (s->healing || c->waiting)
+        return;
+    bool again = c->retry;
+    int node = choose_node(s, c);
+    c->retry = false;
+    if (node < 0) {
+        go_on(s, client, 100 * SIM_MS);
+        return;
+    }
+    if (again)
+        fault_count(s, FAULT_RETRY);
+    uint64_t id = op_new(s, choose_type(s), client);
+    choose_keys(s, op_of(s, id));
+    if (op_of(s, id)->type == OP_SET || op_of(s, id)->type == OP_BATCH)
+        choose_size(s, op_of(s, id));
+    c->waiting = true;
+    submit(s, id, client, (unsigned)node, false);
+    if (op_of(s, id)->type != OP_SET || sim_random(s, 0, 99) >= s->plan.pct_twin)
+        return;
+    fault_count(s, FAULT_TWIN); /* the same again, by another way at the same time */
+    struct client other = {.retry = true};
+    int second = choose_node(s, &other);
+    uint64_t twin = op_new(s, OP_SET, SIM_CLIENTS + client);
+    s->ops[twin].n_keys = 1;
+    s->ops[twin].keys[0] = s->ops[id].keys[0];
+    submit(s, twin, client, (unsigned)second, true);
+}
+
+void clients_start(struct sim *s)
+{
+    for (unsigned i = 0; i < s->plan.n_clients; i++) {
+        uint64_t at_us = s->now_us + sim_random(s, 0, 2 * SIM_S);
+        s->clients[i].node = (unsigned)sim_random(s, 0, s->plan.n_founders - 1);
+        sim_at(s, at_us, EVENT_CLIENT, i, 0, 0, NULL);
+    }
+}
+
+/* ---- judging the answers ---- */
+
+static void judge_read(struct sim *s, const struct call *c)
+{
+    struct op *op = op_of(s, c->op);
+    SIM_SAFE(s, c->applied >= c->floor,
+             "node %u served a read at %llu; when it was asked, %llu had been acknowledged",
+             c->node, ull(c->applied), ull(c->floor));
+    uint64_t expected = model_value(s, op->keys[0], c->applied);
+    SIM_SAFE(s, c->read_op == expected, "node %u: a read of key %u at %llu gives %llu, not %llu",
+             c->node, op->keys[0], ull(c->applied), ull(c->read_op), ull(expected));
+    op->read_op = c->read_op;
+    if (!driver_is_leader(s->nodes[c->node].driver))
+        probe(s, PROBE_READ_FOLLOWER);
+    if (c->applied > s->acked)
+        s->acked = c->applied;
+    s->counts->reads++;
+}
+
+static void judge_old_value(struct sim *s, const struct call *c, const struct op *op)
+{
+    const struct buf *answer = &c->request->ret.write.answer;
+    struct bytes_reader r = bytes_reader(answer->data, answer->len);
+    struct kv_answer_item item;
+    uint64_t found = 0;
+    SIM_SAFE(s, kv_answer_next(&r, &item), "a delete without an answer");
+    if (item.what == KV_ANSWER_OLD)
+        SIM_SAFE(s, model_parse_value(s, item.value, item.value_len, &found),
+                 "a delete found what nobody wrote");
+    uint64_t expected = model_value(s, op->keys[0], op->index - 1);
+    SIM_SAFE(s, found == expected, "delete %llu at %llu found %llu, not %llu", ull(c->op),
+             ull(op->index), ull(found), ull(expected));
+}
+
+/* What was acknowledged is in the log, at the place told, and took effect there. */
+static void judge_write(struct sim *s, const struct call *c)
+{
+    struct op *op = op_of(s, c->op);
+    uint64_t index = c->request->ret.write.log_id.index;
+    SIM_SAFE(s, index > 0 && index <= s->n_log && s->log[index - 1].effective,
+             "write %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
+    if (op->type == OP_DELETE) {
+        op->index = index;
+        SIM_SAFE(s, s->log[index - 1].keys == 1u << op->keys[0],
+                 "delete %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
+        judge_old_value(s, c, op);
+    }
+    SIM_SAFE(s, op->index == index, "write %llu is acknowledged at %llu, but is at %llu",
+             ull(c->op), ull(index), ull(op->index));
+    if (index > s->acked)
+        s->acked = index;
+    s->counts->writes++;
+}
+
+static void judge_failed_write(struct sim *s, const struct call *c)
+{
+    struct op *op = op_of(s, c->op);
+    int err = c->request->err;
+    if (err == ERR_UNKNOWN) {
+        op->unknown = true;
+        probe(s, PROBE_WRITE_UNKNOWN);
+        return;
+    }
+    if (err == ERR_NO_LEADER)
+        probe(s, PROBE_WRITE_NO_LEADER);
+    op->refused = true;
+    SIM_SAFE(s, op->index == 0, "write %llu is refused (%s), but is at %llu", ull(c->op),
+             err_text(err), ull(op->index));
+}
+
+static void judge(struct sim *s, const struct call *c)
+{
+    struct op *op = op_of(s, c->op);
+    bool ok = c->request->err == 0;
+    if (c->reset || (c->vanished && !ok))
+        return;
+    if (op->type == OP_READ && ok)
+        judge_read(s, c);
+    else if (ok)
+        judge_write(s, c);
+    else if (op->type == OP_READ)
+        probe(s, PROBE_READ_FAILED);
+    else
+        judge_failed_write(s, c);
+    if (ok && !c->vanished)
+        op->returned = ++s->moments;
+}
+
+void clients_completed(struct sim *s)
+{
+    struct list *it;
+    while ((it = list_pop_front(&s->completed)) != NULL) {
+        struct call *c = LIST_ENTRY(it, struct call, link);
+        bool failed = c->reset || c->request->err != 0;
+        if (c->request->type == NODE_READ || c->request->type == NODE_WRITE)
+            judge(s, c);
+        else
+            operator_completed(s, c);
+        sim_mix(s, c->op ^ (uint64_t)(unsigned)-c->request->err << 40);
+        if (c->client < SIM_CLIENTS && !c->vanished && !c->twin) {
+            s->clients[c->client].retry = failed && sim_random(s, 0, 99) < s->plan.pct_retry;
+            uint64_t gap_us = sim_random_gap(s, s->plan.think_us);
+            go_on(s, c->client, gap_us);
+        }
+        node_request_free(&c->request);
+        mem_free(c);
+    }
+}
+
+/* ---- the liveness phase ---- */
+
+uint64_t client_probe(struct sim *s, unsigned node, enum op_type type)
+{
+    uint64_t id = op_new(s, type, SIM_CLIENTS);
+    choose_keys(s, op_of(s, id));
+    submit(s, id, SIM_CLIENTS, node, false);
+    return id;
+}
+
+void call_submit(struct sim *s, unsigned node, struct node_request *r)
+{
+    struct call *c = mem_zalloc(sizeof *c);
+    *c = (struct call){.sim = s, .node = node, .client = SIM_CLIENTS, .request = r};
+    r->owner = c;
+    r->done = call_done;
+    list_push_back(&s->calls, &c->link);
+    process_submit(s, node, r);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ * What a run of the simulator counts: faults injected, rare paths taken
+ * (probes), work done. Shared by the worker processes, who add to it.
+ */
+#ifndef TESTS_SIM_COUNTS_H
+#define TESTS_SIM_COUNTS_H
+
+#include <stdint.h>
+
+#define SIM_FAULTS(X)                                                                              \
+    X(DROP, "network: message dropped")                                                            \
+    X(DELAY, "network: message delayed")                                                           \
+    X(REORDER, "network: message overtaken")                                                       \
+    X(DUPLICATE, "network: message duplicated")                                                    \
+    X(PARTITION, "network: partition")                                                             \
+    X(ONE_WAY, "network: one-way cut")                                                             \
+    X(BRIDGE, "network: bridge")                                                                   \
+    X(CLOG, "network: link clogged")                                                               \
+    X(UNCLOG, "network: link unclogged, in random order")                                          \
+    X(RESET, "network: reset, answer lost after delivery")                                         \
+    X(REPLAY, "network: old message replayed")                                                     \
+    X(KILL, "process: killed")                                                                     \
+    X(RESTART, "process: restarted")                                                               \
+    X(STOP, "process: stopped in order")                                                           \
+    X(PAUSE, "process: paused")                                                                    \
+    X(SLOW, "process: slow")                                                                       \
+    X(LOST, "storage: unsynced write lost")                                                        \
+    X(KEPT, "storage: unsynced write kept")                                                        \
+    X(STALL, "storage: stall")                                                                     \
+    X(EIO, "storage: write failed, process ends")                                                  \
+    X(SKEW, "clock: skew")                                                                         \
+    X(DRIFT, "clock: drift")                                                                       \
+    X(JUMP, "clock: jump")                                                                         \
+    X(SUSPEND, "clock: suspended machine")                                                         \
+    X(ADD, "membership: add")                                                                      \
+    X(PROMOTE, "membership: promote")                                                              \
+    X(REMOVE, "membership: remove")                                                                \
+    X(REPLACE, "membership: joint change")                                                         \
+    X(WIPE, "membership: disk wiped")                                                              \
+    X(RETRY, "client: retry elsewhere")                                                            \
+    X(TWIN, "client: duplicate")                                                                   \
+    X(VANISH, "client: vanished")                                                                  \
+    X(OVERSIZED, "client: oversized")
+
+#define SIM_PROBES(X)                                                                              \
+    X(TRUNCATED, "a conflicting suffix was truncated")                                             \
+    X(JOINT, "a joint configuration was committed")                                                \
+    X(JOINT_OTHER_LEADER, "a joint configuration was left by another leader")                      \
+    X(LEADER_REMOVED, "a leader committed its own removal")                                        \
+    X(DEDUPLICATED, "a write was in the log twice and applied once")                               \
+    X(DEDUPLICATED_TERM, "the same, proposed in two terms")                                        \
+    X(STALE, "a late copy of a settled write was refused by the state machine")                    \
+    X(OLD_TERM_COMMIT, "entries of an earlier term were committed with a later one")               \
+    X(LOADED, "entries were loaded from disk for a follower")                                      \
+    X(READ_REFUSED, "a read index was refused")                                                    \
+    X(READ_FOLLOWER, "a follower served a linearizable read")                                      \
+    X(CHECK_QUORUM, "a leader stepped down within its term")                                       \
+    X(DEPOSED, "a leader was deposed by a higher term")                                            \
+    X(VOTE_STICKY, "a vote was refused because a leader is known")                                 \
+    X(VOTE_REFUSED, "a vote was refused for another reason")                                       \
+    X(APPEND_REFUSED, "an append was refused")                                                     \
+    X(REFUSED_ID, "a message was refused: another id")                                             \
+    X(REFUSED_INCARNATION, "a message was refused: another incarnation")                           \
+    X(REFUSED_CLUSTER, "a message was refused: another cluster")                                   \
+    X(WRITE_UNKNOWN, "a write ended with an unknown outcome")                                      \
+    X(UNKNOWN_COMMITTED, "such a write was committed after all")                                   \
+    X(WRITE_NO_LEADER, "a write was refused for lack of a leader")                                 \
+    X(READ_FAILED, "a read ended without an answer")                                               \
+    X(RESTART_UNCOMMITTED, "a node came up with entries not known as committed")                   \
+    X(RESTART_LEADER, "a leader was killed")                                                       \
+    X(FORMED, "configured peers formed a cluster")                                                 \
+    X(REPLACED, "a wiped node's new id came into the configuration")                               \
+    X(LONG_CATCH_UP, "a follower more than 500 entries behind caught up")                          \
+    X(LIVENESS_MINORITY, "a liveness phase without all nodes")
+
+enum sim_fault {
+#define X(name, text) FAULT_##name,
+    SIM_FAULTS(X)
+#undef X
+        SIM_FAULT_KINDS
+};
+
+enum sim_probe {
+#define X(name, text) PROBE_##name,
+    SIM_PROBES(X)
+#undef X
+        SIM_PROBE_KINDS
+};
+
+struct counts {
+    uint64_t seeds, failed;
+    uint64_t simulated_us, events, turns, messages, disk_writes;
+    uint64_t elections, entries, configs, writes, reads, histories, histories_gave_up;
+    uint64_t faults[SIM_FAULT_KINDS], probes[SIM_PROBE_KINDS];
+};
+
+const char *fault_text(enum sim_fault f);
+const char *probe_text(enum sim_probe p);
+void counts_add(struct counts *sum, const struct counts *more);
+/* The figures, for people. */
+void counts_print(const struct counts *c, uint64_t wall_us);
+
+#endif

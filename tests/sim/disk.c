@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ * Disks. Writes are carried out in order and made durable in groups: whatever
+ * waits when one group is done makes up the next. Durable is what was answered;
+ * of what was not, a crash leaves a beginning, maybe empty, maybe all.
+ */
+#include "sim.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* ---- what is durable ---- */
+
+static void cut_log(struct disk *d, uint64_t from)
+{
+    while (from > 0 && d->n_log >= from)
+        raft_entry_unref(&d->log[--d->n_log]);
+}
+
+bool disk_has(const struct disk *d, struct raft_pos pos)
+{
+    return pos.index == 0 || (pos.index <= d->n_log && d->log[pos.index - 1]->pos.term == pos.term);
+}
+
+static void append(struct disk *d, struct raft_entry *e)
+{
+    SIM_SAFE(d->sim, e->pos.index == d->n_log + 1, "node %u writes entry %llu after %llu", d->self,
+             (unsigned long long)e->pos.index, (unsigned long long)d->n_log);
+    if (d->n_log == d->cap_log) {
+        d->cap_log = d->cap_log ? 2 * d->cap_log : 256;
+        d->log = mem_realloc(d->log, d->cap_log * sizeof(struct raft_entry *));
+    }
+    d->log[d->n_log++] = raft_entry_ref(e);
+}
+
+static void carry_out(struct disk *d, const struct storage_write *w)
+{
+    if (w->has_identity)
+        d->identity = w->identity;
+    if (w->seq == 0)
+        return;
+    if (w->truncate_from > 0) {
+        probe(d->sim, PROBE_TRUNCATED);
+        cut_log(d, w->truncate_from);
+    }
+    d->hard_state = w->hard_state;
+    for (unsigned i = 0; i < w->n_entries; i++)
+        append(d, w->entries[i]);
+}
+
+/* ---- the storage ---- */
+
+static uint64_t latency(struct disk *d)
+{
+    const struct plan *p = &d->sim->plan;
+    uint64_t us = sim_random(d->sim, p->disk_min_us, p->disk_max_us);
+    uint64_t now_us = d->sim->now_us;
+    return d->stalled_until_us > now_us ? d->stalled_until_us - now_us + us : us;
+}
+
+static void begin(struct disk *d)
+{
+    struct sim *s = d->sim;
+    list_splice(&d->under_way, &d->queue);
+    d->busy = true;
+    s->counts->disk_writes++;
+    sim_at(s, s->now_us + latency(d), EVENT_DISK, d->self, s->nodes[d->self].life, 0, NULL);
+}
+
+static void disk_write(struct storage *storage, struct storage_write *w)
+{
+    struct disk *d = (struct disk *)storage;
+    list_push_back(&d->queue, &w->link);
+    if (!d->busy)
+        begin(d);
+}
+
+static void disk_load(struct storage *storage, struct storage_load *l)
+{
+    struct disk *d = (struct disk *)storage;
+    list_push_back(&d->loads, &l->link);
+    if (!d->busy)
+        begin(d);
+}
+
+static void serve_load(struct disk *d, struct storage_load *l)
+{
+    size_t bytes = 0;
+    l->entries = mem_array(l->n_max, sizeof(struct raft_entry *));
+    for (uint64_t i = l->first; i <= d->n_log && l->n_entries < l->n_max; i++) {
+        struct raft_entry *e = d->log[i - 1];
+        bytes += sizeof *e + e->len;
+        if (l->n_entries > 0 && bytes > l->bytes_max)
+            break;
+        l->entries[l->n_entries++] = raft_entry_ref(e);
+    }
+    if (l->n_entries > 0)
+        probe(d->sim, PROBE_LOADED);
+}
+
+void disk_done(struct sim *s, unsigned i, uint64_t life)
+{
+    struct sim_node *n = &s->nodes[i];
+    struct disk *d = &n->disk;
+    if (n->life != life || !n->driver)
+        return;
+    if (d->stalled_until_us > s->now_us) {
+        sim_at(s, d->stalled_until_us, EVENT_DISK, i, life, 0, NULL);
+        return;
+    }
+    struct list *it;
+    while ((it = list_pop_front(&d->under_way)) != NULL) {
+        struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+        carry_out(d, w);
+        list_push_back(&n->written, &w->link);
+    }
+    while ((it = list_pop_front(&d->loads)) != NULL) {
+        serve_load(d, LIST_ENTRY(it, struct storage_load, link));
+        list_push_back(&n->loaded, it);
+    }
+    d->busy = false;
+    process_wake(s, i);
+    if (!list_is_empty(&d->queue))
+        begin(d);
+}
+
+/* ---- life ---- */
+
+void disk_init(struct sim *s, unsigned i)
+{
+    struct disk *d = &s->nodes[i].disk;
+    *d = (struct disk){.storage = {.write = disk_write, .load = disk_load}, .sim = s, .self = i};
+    list_init(&d->queue);
+    list_init(&d->under_way);
+    list_init(&d->loads);
+}
+
+void disk_crash(struct sim *s, unsigned i)
+{
+    struct disk *d = &s->nodes[i].disk;
+    struct list *it;
+    bool keep = true;
+    list_splice(&d->under_way, &d->queue);
+    while ((it = list_pop_front(&d->under_way)) != NULL) {
+        struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+        keep = keep && sim_random(s, 0, 1) == 0;
+        fault_count(s, keep ? FAULT_KEPT : FAULT_LOST);
+        if (keep)
+            carry_out(d, w);
+        storage_write_free(&w);
+    }
+    while ((it = list_pop_front(&d->loads)) != NULL) {
+        struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
+        storage_load_free(&l);
+    }
+    d->busy = false;
+}
+
+void disk_wipe(struct disk *d)
+{
+    cut_log(d, 1);
+    d->hard_state = (struct raft_hard_state){0};
+    unsigned made = ++d->sim->n_ids;
+    uint64_t hi = rng_next(&d->sim->rng), incarnation = rng_next(&d->sim->rng);
+    d->identity = (struct storage_identity){.node = {hi, made}, .incarnation = incarnation | 1};
+}
+
+void disk_free(struct disk *d)
+{
+    cut_log(d, 1);
+    mem_free(d->log);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+ * What goes wrong, and when it is mended. Never so much that nothing could be
+ * expected any more: a disk is only wiped while what remains is a quorum.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+static uint64_t some_time(struct sim *s)
+{
+    return sim_random_gap(s, sim_random(s, 0, 3) == 0 ? 5 * SIM_S : SIM_S);
+}
+
+/* The matching heal event: what, on which node, with which partner. */
+static void heal_after(struct sim *s, uint64_t us, enum sim_fault what, unsigned node, uint64_t b)
+{
+    sim_at(s, s->now_us + us, EVENT_HEAL, node, (uint64_t)what, b, NULL);
+}
+
+static unsigned some_slot(struct sim *s)
+{
+    return (unsigned)sim_random(s, 0, s->plan.n_slots - 1);
+}
+
+/* ---- network ---- */
+
+static void partition(struct sim *s, bool bridge)
+{
+    unsigned side = (unsigned)sim_random(s, 1, (1u << s->plan.n_slots) - 1);
+    unsigned middle = bridge ? some_slot(s) : SIM_NODES;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        for (unsigned k = 0; k < SIM_NODES; k++)
+            s->cut[i][k] = (side >> i & 1) != (side >> k & 1) && i != middle && k != middle;
+    trace(s, "%s: side %#x", bridge ? "bridge" : "partition", side);
+    heal_after(s, some_time(s), FAULT_PARTITION, 0, 0);
+}
+
+static void one_way(struct sim *s)
+{
+    unsigned a = some_slot(s), b = some_slot(s);
+    bool all = sim_random(s, 0, 1) == 0;
+    for (unsigned k = 0; k < SIM_NODES; k++)
+        if (k == b || all)
+            s->cut[a][k] = true;
+    trace(s, "one way: nothing from node %u reaches %s %u", a, all ? "anybody, nor" : "node", b);
+    heal_after(s, some_time(s), FAULT_PARTITION, 0, 0);
+}
+
+static void clog_links(struct sim *s)
+{
+    unsigned a = some_slot(s), b = some_slot(s);
+    unsigned n = (unsigned)sim_random(s, 1, 4);
+    for (unsigned i = 0; i < n; i++) {
+        s->clogged[a][b] = true;
+        heal_after(s, some_time(s), FAULT_CLOG, a, b);
+        trace(s, "clogged: from node %u to node %u", a, b);
+        b = (b + 1) % s->plan.n_slots;
+    }
+}
+
+/* ---- processes ---- */
+
+static void restart_after(struct sim *s, unsigned i, uint64_t us)
+{
+    heal_after(s, us, FAULT_KILL, i, s->nodes[i].life);
+}
+
+static void end_process(struct sim *s, unsigned i, bool in_order)
+{
+    if (in_order)
+        process_stop(s, i);
+    else
+        process_kill(s, i);
+    uint64_t us = sim_random(s, 0, 1) == 0 ? sim_random(s, 1, 100 * SIM_MS) : some_time(s);
+    restart_after(s, i, us);
+}
+
+static void pause_node(struct sim *s, unsigned i, bool suspend)
+{
+    struct sim_node *n = &s->nodes[i];
+    uint64_t us = some_time(s);
+    if (us > 8 * SIM_S)
+        us = 8 * SIM_S;
+    n->paused_until_us = s->now_us + us;
+    trace(s, "node %u %s for %llu ms", i, suspend ? "suspended" : "paused",
+          (unsigned long long)(us / SIM_MS));
+    if (!suspend)
+        return;
+    uint64_t clock = clock_us(s, i);
+    int64_t drift_ppm = n->clock.drift_ppm;
+    clock_set(s, i, clock, -1000000); /* stands still */
+    heal_after(s, us, FAULT_SUSPEND, i, (uint64_t)drift_ppm);
+}
+
+static void slow(struct sim *s, unsigned i)
+{
+    struct sim_node *n = &s->nodes[i];
+    n->slow_us = sim_random(s, SIM_MS, 80 * SIM_MS);
+    n->slow_until_us = s->now_us + 3 * some_time(s);
+    trace(s, "node %u is slow", i);
+}
+
+/* ---- disks ---- */
+
+static void stall(struct sim *s, unsigned i)
+{
+    s->nodes[i].disk.stalled_until_us = s->now_us + some_time(s);
+    trace(s, "the disk of node %u stalls", i);
+}
+
+/* ---- clocks ---- */
+
+static void change_drift(struct sim *s, unsigned i)
+{
+    uint64_t clock = clock_us(s, i);
+    if (s->nodes[i].clock.drift_ppm <= -1000000)
+        return; /* suspended */
+    int64_t max = (int64_t)s->plan.drift_ppm_max;
+    int64_t drift_ppm = (int64_t)sim_random(s, 0, (uint64_t)(2 * max)) - max;
+    clock_set(s, i, clock, drift_ppm);
+}
+
+static void jump(struct sim *s, unsigned i)
+{
+    uint64_t clock = clock_us(s, i);
+    uint64_t us = sim_random(s, 1, 3 * SIM_S);
+    clock_set(s, i, clock + us, s->nodes[i].clock.drift_ppm);
+    trace(s, "the clock of node %u jumps by %llu ms", i, (unsigned long long)(us / SIM_MS));
+    if (is_up(s, i))
+        process_wake(s, i);
+}
+
+/* ---- membership ---- */
+
+/* Whether those with this node's disk gone would still be a quorum, by every
+ * configuration that anybody goes by. */
+static bool may_wipe(const struct sim *s, unsigned victim)
+{
+    if (s->n_log == 0 || s->admin_calls > 0 || s->now_us < s->admin_quiet_at_us ||
+        s->n_lost + 1 >= sizeof s->lost / sizeof s->lost[0])
+        return false;
+    unsigned mask = ((1u << SIM_NODES) - 1) & ~(1u << victim);
+    if (raft_config_is_joint(&s->config) || !liveness_has_quorum(s, &s->config, mask))
+        return false;
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        const struct sim_node *n = &s->nodes[i];
+        if (n->seen_config.n_members > 0 && n->seen_config_pos.index > s->config_pos.index)
+            return false; /* a change is on its way */
+    }
+    return true;
+}
+
+static bool wipe(struct sim *s, unsigned i)
+{
+    if (!may_wipe(s, i))
+        return false;
+    if (is_up(s, i))
+        process_kill(s, i);
+    process_wipe(s, i);
+    s->nodes[i].lost = true;
+    restart_after(s, i, some_time(s));
+    return true;
+}
+
+/* ---- choosing ---- */
+
+static enum sim_fault choose(struct sim *s)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; i < SIM_FAULT_KINDS; i++)
+        sum += s->plan.weights[i];
+    if (sum == 0)
+        return SIM_FAULT_KINDS;
+    unsigned roll = (unsigned)sim_random(s, 0, sum - 1);
+    for (unsigned i = 0; i < SIM_FAULT_KINDS; i++) {
+        if (roll < s->plan.weights[i])
+            return (enum sim_fault)i;
+        roll -= s->plan.weights[i];
+    }
+    return SIM_FAULT_KINDS;
+}
+
+/* False: not now. */
+static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
+{
+    if (what == FAULT_WIPE)
+        return wipe(s, i);
+    if (what == FAULT_DRIFT) {
+        change_drift(s, i);
+        return true;
+    }
+    if (!is_up(s, i))
+        return false;
+    if (what == FAULT_KILL || what == FAULT_STOP || what == FAULT_EIO)
+        end_process(s, i, what == FAULT_STOP);
+    else if (what == FAULT_PAUSE || what == FAULT_SUSPEND)
+        pause_node(s, i, what == FAULT_SUSPEND);
+    else if (what == FAULT_SLOW)
+        slow(s, i);
+    else if (what == FAULT_STALL)
+        stall(s, i);
+    else if (what == FAULT_JUMP)
+        jump(s, i);
+    return true;
+}
+
+static bool inject(struct sim *s, enum sim_fault what)
+{
+    if (what == SIM_FAULT_KINDS)
+        return false;
+    if (what == FAULT_PARTITION || what == FAULT_BRIDGE)
+        partition(s, what == FAULT_BRIDGE);
+    else if (what == FAULT_ONE_WAY)
+        one_way(s);
+    else if (what == FAULT_CLOG)
+        clog_links(s);
+    else if (what == FAULT_REPLAY) {
+        net_replay(s);
+        return false; /* counts itself */
+    } else
+        return inject_into(s, what, some_slot(s));
+    return true;
+}
+
+void fault_act(struct sim *s)
+{
+    if (s->healing)
+        return;
+    enum sim_fault what = choose(s);
+    if (inject(s, what))
+        fault_count(s, what);
+    uint64_t gap_us = sim_random_gap(s, s->plan.fault_gap_us);
+    sim_at(s, s->now_us + gap_us, EVENT_FAULT, 0, 0, 0, NULL);
+}
+
+void faults_start(struct sim *s)
+{
+    uint64_t calm_us = sim_random(s, 0, 10 * SIM_S);
+    for (unsigned i = 0; i < s->plan.n_slots; i++) {
+        fault_count(s, FAULT_SKEW); /* every node's clock shows something else */
+        if (s->plan.drift_ppm_max > 0) {
+            fault_count(s, FAULT_DRIFT);
+            change_drift(s, i);
+        }
+        if (!is_up(s, i))
+            process_start(s, i);
+    }
+    sim_at(s, s->now_us + calm_us, EVENT_FAULT, 0, 0, 0, NULL);
+}
+
+/* ---- mending ---- */
+
+void fault_heal(struct sim *s, const struct event *e)
+{
+    struct sim_node *n = &s->nodes[e->node];
+    switch ((enum sim_fault)e->a) {
+    case FAULT_PARTITION:
+        if (!s->healing)
+            memset(s->cut, 0, sizeof s->cut);
+        break;
+    case FAULT_CLOG:
+        net_unclog(s, e->node, (unsigned)e->b);
+        break;
+    case FAULT_KILL:
+        if (!s->healing && !n->driver && n->life == e->b) {
+            fault_count(s, FAULT_RESTART);
+            process_start(s, e->node);
+        }
+        break;
+    case FAULT_SUSPEND:
+        clock_set(s, e->node, clock_us(s, e->node), (int64_t)e->b);
+        break;
+    default:
+        break;
+    }
+}
+
+void faults_end(struct sim *s)
+{
+    net_heal(s);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        struct sim_node *n = &s->nodes[i];
+        n->slow_until_us = 0;
+        n->disk.stalled_until_us = 0;
+        if (n->disk.busy)
+            sim_at(s, s->now_us, EVENT_DISK, i, n->life, 0, NULL);
+        if (n->clock.drift_ppm <= -1000000)
+            clock_set(s, i, clock_us(s, i), 0);
+        if (n->paused_until_us <= s->now_us)
+            continue;
+        n->paused_until_us = 0;
+        n->turn_at_us = UINT64_MAX;
+        if (n->driver)
+            process_wake(s, i);
+    }
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ * The end of a run: a random connected quorum is healed and everybody else
+ * stays away. It must elect a leader, finish what was begun, take a write and
+ * serve a read at every member, and all of it must have all, within a bounded
+ * time.
+ */
+#include "sim.h"
+
+#include "base/mem.h"
+#include "raft/quorum.h"
+
+#define LIVENESS_LIMIT_S 90
+#define LIVENESS_STEP_MS 50
+
+bool liveness_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask)
+{
+    enum raft_ballot ballots[LIMIT_MEMBERS];
+    for (unsigned i = 0; i < c->n_members; i++) {
+        int slot = process_of(s, c->members[i].id);
+        bool there = slot >= 0 && (mask >> slot & 1);
+        ballots[i] = there ? RAFT_BALLOT_YES : RAFT_BALLOT_NO;
+    }
+    return raft_quorum_vote(c, ballots) == RAFT_VOTE_WON;
+}
+
+/* ---- who takes part ---- */
+
+static bool concerns(const struct sim *s, unsigned i, unsigned mask)
+{
+    const struct sim_node *n = &s->nodes[i];
+    return (mask >> i & 1) && n->seen_config.n_members > 0 &&
+           n->seen_config_pos.index > s->config_pos.index;
+}
+
+/* Whoever of these is elected finds a quorum by its own configuration. */
+static bool suffices(const struct sim *s, unsigned mask)
+{
+    if (!liveness_has_quorum(s, &s->config, mask))
+        return false;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (concerns(s, i, mask) && !liveness_has_quorum(s, &s->nodes[i].seen_config, mask))
+            return false;
+    return true;
+}
+
+static unsigned choose(struct sim *s)
+{
+    unsigned all = (1u << s->plan.n_slots) - 1, mask = all;
+    if (s->n_log == 0)
+        return all;
+    unsigned start = (unsigned)sim_random(s, 0, s->plan.n_slots - 1);
+    bool minimal = sim_random(s, 0, 2) != 0;
+    for (unsigned k = 0; k < s->plan.n_slots && minimal; k++) {
+        unsigned i = (start + k) % s->plan.n_slots;
+        if (suffices(s, mask & ~(1u << i)))
+            mask &= ~(1u << i);
+    }
+    if (mask != all)
+        probe(s, PROBE_LIVENESS_MINORITY);
+    return mask;
+}
+
+static unsigned gather(struct sim *s)
+{
+    faults_end(s);
+    for (unsigned i = 0; i < s->plan.n_slots; i++)
+        if (!is_up(s, i))
+            process_start(s, i);
+    unsigned mask = choose(s);
+    trace(s, "all is healed among %#x", mask);
+    for (unsigned i = 0; i < s->plan.n_slots; i++) {
+        if (mask >> i & 1)
+            continue;
+        bool member = raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
+        if (member || sim_random(s, 0, 1) == 0) /* who was removed may go on bothering */
+            process_kill(s, i);
+    }
+    return mask;
+}
+
+/* ---- is it well? ---- */
+
+static int leader_among(const struct sim *s, unsigned mask)
+{
+    int leader = -1;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (is_up(s, i) && (mask >> i & 1) && driver_is_leader(s->nodes[i].driver))
+            leader = (int)i;
+    return leader;
+}
+
+/* -1, or the leader: all its members among these have all it has. */
+static int settled(const struct sim *s, unsigned mask)
+{
+    int leader = leader_among(s, mask);
+    if (leader < 0)
+        return -1;
+    const struct raft *raft = s->nodes[leader].driver->raft;
+    struct raft_status now = raft_status(raft);
+    const struct raft_config *c = raft_config(raft, NULL);
+    if (!now.in_own_term || now.commit != now.last.index || raft_config_is_joint(c) ||
+        !raft_config_is_committed(raft))
+        return -1;
+    for (unsigned i = 0; i < c->n_members; i++) {
+        int slot = process_of(s, c->members[i].id);
+        if (slot < 0 || !(mask >> slot & 1))
+            continue;
+        if (!is_up(s, (unsigned)slot) ||
+            raft_status(s->nodes[slot].driver->raft).applied != now.commit)
+            return -1;
+    }
+    return leader;
+}
+
+static _Noreturn void give_up(struct sim *s, unsigned mask, const char *what)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        if (!is_up(s, i))
+            continue;
+        struct raft_status now = raft_status(s->nodes[i].driver->raft);
+        trace(s, "node %u: role %d, term %llu, last %llu, commit %llu, durable %llu", i,
+              (int)now.role, (unsigned long long)now.term, (unsigned long long)now.last.index,
+              (unsigned long long)now.commit, (unsigned long long)now.durable);
+    }
+    sim_fail(s, SIM_EXIT_LIVENESS, "among %#x, all healed for %d simulated seconds: %s", mask,
+             LIVENESS_LIMIT_S, what);
+}
+
+static void wait_settled(struct sim *s, unsigned mask, uint64_t limit_us)
+{
+    while (settled(s, mask) < 0) {
+        if (s->now_us > limit_us)
+            give_up(s, mask, "not settled");
+        sim_run(s, s->now_us + LIVENESS_STEP_MS * SIM_MS, NULL);
+        if (s->n_log == 0 && s->admin_calls == 0)
+            operator_found(s);
+    }
+}
+
+static void require(struct sim *s, unsigned mask, unsigned node, enum op_type type,
+                    uint64_t limit_us)
+{
+    for (;;) {
+        uint64_t id = client_probe(s, node, type);
+        uint64_t patience_us = s->now_us + 6 * SIM_S;
+        while (op_of(s, id)->returned == 0 && s->now_us < patience_us)
+            sim_run(s, s->now_us + LIVENESS_STEP_MS * SIM_MS, NULL);
+        if (op_of(s, id)->returned != 0)
+            return;
+        if (s->now_us > limit_us)
+            give_up(s, mask, type == OP_SET ? "a write fails" : "a read fails");
+    }
+}
+
+void liveness_run(struct sim *s)
+{
+    unsigned mask = gather(s);
+    uint64_t limit_us = s->now_us + LIVENESS_LIMIT_S * SIM_S;
+    wait_settled(s, mask, limit_us);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        bool member = raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
+        if (!member || !(mask >> i & 1) || !is_up(s, i))
+            continue;
+        require(s, mask, i, OP_SET, limit_us);
+        require(s, mask, i, OP_READ, limit_us);
+    }
+    wait_settled(s, mask, limit_us);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT
+ * The state machine made anew from its description alone (kv/kv.h): which of
+ * the committed commands change what, with every key's whole past. What the
+ * nodes hold at any applied index is compared with it.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "kv/command.h"
+
+/* A key from this index on. */
+struct version {
+    uint64_t index, op; /* op 0: not there */
+    uint64_t count;     /* writes since it was created */
+};
+
+struct past {
+    struct version *items;
+    size_t n, cap;
+};
+
+struct seen {
+    uint64_t seq, term;
+};
+
+struct session {
+    struct uuid node;
+    uint64_t boot, floor;
+    struct seen *seen;
+    size_t n, cap;
+};
+
+struct model {
+    struct past keys[SIM_KEYS_MAX];
+    struct session sessions[LIMIT_MEMBERS];
+    unsigned n_sessions;
+    struct buf scratch;
+};
+
+struct model *model_new(void)
+{
+    return mem_zalloc(sizeof(struct model));
+}
+
+void model_free(struct model **m)
+{
+    for (unsigned i = 0; i < SIM_KEYS_MAX; i++)
+        mem_free((*m)->keys[i].items);
+    for (unsigned i = 0; i < (*m)->n_sessions; i++)
+        mem_free((*m)->sessions[i].seen);
+    buf_free(&(*m)->scratch);
+    MEM_FREE(*m);
+}
+
+/* ---- values ---- */
+
+void model_make_value(struct sim *s, uint64_t op, uint32_t len, struct buf *out)
+{
+    (void)s;
+    uint8_t head[8];
+    bytes_put_be(head, op, 8);
+    buf_append(out, head, sizeof head);
+    buf_reserve(out, len);
+    memset(out->data + out->len, (int)(op & 0x7f), len);
+    out->len += len;
+}
+
+bool model_parse_value(struct sim *s, const void *p, size_t len, uint64_t *ret_op)
+{
+    const uint8_t *bytes = p;
+    if (len < 8)
+        return false;
+    uint64_t op = bytes_get_be(bytes, 8);
+    if (op == 0 || op >= s->n_ops || s->ops[op].value_len != len - 8)
+        return false;
+    for (size_t i = 8; i < len; i++)
+        if (bytes[i] != (op & 0x7f))
+            return false;
+    *ret_op = op;
+    return true;
+}
+
+static int key_of(const uint8_t *key, size_t len)
+{
+    return len == 3 && key[0] == 'k' ? (key[1] - '0') * 10 + (key[2] - '0') : -1;
+}
+
+/* ---- the past of a key ---- */
+
+static const struct version *version_at(const struct past *p, uint64_t index)
+{
+    static const struct version none;
+    size_t lo = 0, hi = p->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (p->items[mid].index <= index)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo == 0 ? &none : &p->items[lo - 1];
+}
+
+uint64_t model_value(const struct sim *s, unsigned key, uint64_t index)
+{
+    return version_at(&s->model->keys[key], index)->op;
+}
+
+static void set(struct past *p, uint64_t index, uint64_t op)
+{
+    const struct version *before = version_at(p, index);
+    struct version v = {index, op, op ? before->count + 1 : 0};
+    if (op == 0 && before->op == 0)
+        return;
+    if (p->n == p->cap) {
+        p->cap = p->cap ? 2 * p->cap : 64;
+        p->items = mem_realloc(p->items, p->cap * sizeof *p->items);
+    }
+    p->items[p->n++] = v;
+}
+
+/* ---- sessions ---- */
+
+static struct session *session_of(struct model *m, struct uuid node)
+{
+    for (unsigned i = 0; i < m->n_sessions; i++)
+        if (uuid_equal(m->sessions[i].node, node))
+            return &m->sessions[i];
+    return NULL;
+}
+
+static void commit_config(struct sim *s, const struct raft_entry *e)
+{
+    struct model *m = s->model;
+    struct raft_config c;
+    struct session next[LIMIT_MEMBERS];
+    SIM_SAFE(s, raft_config_decode(e->data, e->len, &c) == 0, "a configuration does not decode");
+    memset(next, 0, sizeof next);
+    for (unsigned i = 0; i < c.n_members; i++) {
+        struct session *known = session_of(m, c.members[i].id);
+        next[i] = known ? *known : (struct session){.node = c.members[i].id, .floor = 1};
+        if (known)
+            known->seen = NULL;
+    }
+    for (unsigned i = 0; i < m->n_sessions; i++)
+        mem_free(m->sessions[i].seen);
+    memcpy(m->sessions, next, sizeof next);
+    m->n_sessions = c.n_members;
+}
+
+static void forget_below(struct session *session)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < session->n; i++)
+        if (session->seen[i].seq >= session->floor)
+            session->seen[kept++] = session->seen[i];
+    session->n = kept;
+}
+
+static void note_seen(struct session *session, uint64_t seq, uint64_t term)
+{
+    if (session->n == session->cap) {
+        session->cap = session->cap ? 2 * session->cap : 16;
+        session->seen = mem_realloc(session->seen, session->cap * sizeof *session->seen);
+    }
+    session->seen[session->n++] = (struct seen){seq, term};
+}
+
+/* Whether the command is new, by what kv/kv.h says of sessions. */
+static bool admit(struct sim *s, const struct kv_origin *o, uint64_t term)
+{
+    struct session *session = session_of(s->model, o->node);
+    if (session && o->boot > session->boot) {
+        session->boot = o->boot;
+        session->floor = o->floor;
+        session->n = 0;
+    }
+    if (!session || o->boot < session->boot || o->seq < session->floor) {
+        probe(s, PROBE_STALE);
+        return false;
+    }
+    if (o->floor > session->floor) {
+        session->floor = o->floor;
+        forget_below(session);
+    }
+    for (size_t i = 0; i < session->n; i++) {
+        if (session->seen[i].seq != o->seq)
+            continue;
+        probe(s, PROBE_DEDUPLICATED);
+        if (session->seen[i].term != term)
+            probe(s, PROBE_DEDUPLICATED_TERM);
+        return false;
+    }
+    note_seen(session, o->seq, term);
+    return true;
+}
+
+/* ---- commands ---- */
+
+static void commit_set(struct sim *s, struct committed *c, const struct kv_op *kv, unsigned key)
+{
+    uint64_t op = 0, index = c->entry->pos.index;
+    SIM_SAFE(s, model_parse_value(s, kv->value, kv->value_len, &op),
+             "entry %llu holds a value that nobody wrote", (unsigned long long)index);
+    struct op *o = op_of(s, op);
+    SIM_SAFE(s, o->index == 0 || o->index == index, "write %llu took effect at %llu and at %llu",
+             (unsigned long long)op, (unsigned long long)o->index, (unsigned long long)index);
+    SIM_SAFE(s, !o->refused, "write %llu was refused as not attempted, and is entry %llu",
+             (unsigned long long)op, (unsigned long long)index);
+    if (o->index == 0 && o->unknown)
+        probe(s, PROBE_UNKNOWN_COMMITTED);
+    o->index = index;
+    set(&s->model->keys[key], index, op);
+}
+
+static void commit_command(struct sim *s, struct committed *c)
+{
+    const struct raft_entry *e = c->entry;
+    struct kv_command_reader command;
+    struct kv_op kv;
+    int err = kv_command_open(e->data, e->len, &command);
+    SIM_SAFE(s, err == 0, "entry %llu is no command", (unsigned long long)e->pos.index);
+    c->effective = admit(s, &command.origin, e->pos.term);
+    while (c->effective && kv_op_next(&command.ops, &kv)) {
+        int key = key_of(kv.key, kv.key_len);
+        SIM_SAFE(s, key >= 0 && key < SIM_KEYS_MAX, "entry %llu: a key that nobody wrote",
+                 (unsigned long long)e->pos.index);
+        c->keys |= 1u << key;
+        if (kv.type == KV_OP_SET)
+            commit_set(s, c, &kv, (unsigned)key);
+        else
+            set(&s->model->keys[key], e->pos.index, 0);
+    }
+}
+
+void model_commit(struct sim *s, struct committed *c)
+{
+    if (c->entry->type == RAFT_ENTRY_CONFIG)
+        commit_config(s, c->entry);
+    else if (c->entry->type == RAFT_ENTRY_COMMAND)
+        commit_command(s, c);
+}
+
+/* ---- comparing ---- */
+
+static void check_key(struct sim *s, unsigned i, unsigned key, uint64_t index)
+{
+    struct state *state = s->nodes[i].driver->state;
+    const struct version *v = version_at(&s->model->keys[key], index);
+    struct buf *value = &s->model->scratch;
+    char name[8];
+    size_t len = client_key(key, name);
+    uint64_t op = 0;
+    buf_clear(value);
+    if (state_get(state, name, len, value) == 0)
+        SIM_SAFE(s, model_parse_value(s, value->data, value->len, &op),
+                 "node %u: key %u holds what nobody wrote", i, key);
+    SIM_SAFE(s, op == v->op && state_version(state, name, len) == v->count,
+             "node %u at %llu: key %u is of write %llu, number %llu, instead of %llu, number %llu",
+             i, (unsigned long long)index, key, (unsigned long long)op,
+             (unsigned long long)state_version(state, name, len), (unsigned long long)v->op,
+             (unsigned long long)v->count);
+}
+
+void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to)
+{
+    uint32_t keys = 0;
+    for (uint64_t k = from + 1; k <= to; k++)
+        keys |= s->log[k - 1].keys;
+    for (unsigned key = 0; key < s->plan.n_keys; key++)
+        if (keys >> key & 1)
+            check_key(s, i, key, to);
+}
+
+void model_check_all(struct sim *s, unsigned i)
+{
+    uint64_t applied = state_applied(s->nodes[i].driver->state).index;
+    uint64_t n = 0;
+    for (unsigned key = 0; key < s->plan.n_keys; key++) {
+        check_key(s, i, key, applied);
+        n += version_at(&s->model->keys[key], applied)->op != 0;
+    }
+    SIM_SAFE(s, state_stats(s->nodes[i].driver->state).n_keys == n,
+             "node %u at %llu holds %llu keys instead of %llu", i, (unsigned long long)applied,
+             (unsigned long long)state_stats(s->nodes[i].driver->state).n_keys,
+             (unsigned long long)n);
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT
+ * The network: a question travels, is answered by the receiver's driver, and
+ * the answer travels back. Both ways it may be lost, late, or meet a cut.
+ *
+ *      send -> ASK --arrive--> at the receiver --answer--> HOME -> the sender
+ *                 '-- held while the link is clogged         ^
+ *                 '-- lost: TIMEOUT or UNREACHABLE ----------'
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum stage { ASK, VISIT, HOME };
+
+struct flight {
+    struct list link; /* while held */
+    struct sim *sim;
+    enum stage stage;
+    struct transport_request *request;
+    unsigned from, to; /* to: SIM_NODES when nobody is known to live there */
+    uint32_t from_life;
+    bool ghost; /* a copy: nobody waits for the answer */
+    uint64_t number, deadline_us;
+};
+
+void flight_free(struct flight *f)
+{
+    transport_request_free(&f->request);
+    mem_free(f);
+}
+
+/* ---- who lives where ---- */
+
+static unsigned resident(const struct sim *s, const char *addr)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (strcmp(s->nodes[i].options.addr, addr) == 0)
+            return i;
+    return SIM_NODES;
+}
+
+static bool is_cut(const struct sim *s, unsigned from, unsigned to)
+{
+    return to < SIM_NODES && s->cut[from][to];
+}
+
+/* ---- on the way ---- */
+
+static uint64_t latency(struct sim *s)
+{
+    uint64_t us = sim_random(s, s->plan.latency_min_us, s->plan.latency_max_us);
+    if (s->healing || !sim_chance(s, s->plan.ppm_delay))
+        return us;
+    fault_count(s, FAULT_DELAY);
+    return us + sim_random(s, SIM_MS, 2000 * SIM_MS);
+}
+
+static void go_home(struct flight *f, int err, uint64_t at_us)
+{
+    f->stage = HOME;
+    f->request->err = err;
+    sim_at(f->sim, at_us, EVENT_NET, f->from, 0, 0, f);
+}
+
+/* Nobody answers: the sender finds out when its time is up, or that it cannot even connect. */
+static void lose(struct flight *f)
+{
+    struct sim *s = f->sim;
+    if (f->ghost) {
+        flight_free(f);
+        return;
+    }
+    if (sim_random(s, 0, 3) == 0)
+        go_home(f, ERR_UNREACHABLE, s->now_us + 10 * SIM_MS);
+    else
+        go_home(f, ERR_TIMEOUT, f->deadline_us);
+}
+
+static struct flight *ghost_of(const struct flight *f)
+{
+    struct flight *g = mem_zalloc(sizeof *g);
+    *g = *f;
+    g->ghost = true;
+    g->request = transport_request_new();
+    g->request->path = f->request->path;
+    g->request->lane = f->request->lane;
+    g->request->timeout_ms = f->request->timeout_ms;
+    memcpy(g->request->addr, f->request->addr, sizeof g->request->addr);
+    buf_append(&g->request->body, f->request->body.data, f->request->body.len);
+    return g;
+}
+
+/* Keeps a copy of one message in a few, to be sent again much later. Commands of operators are
+ * not kept: an operator whose old wish comes true anew may take away a needed voter. */
+static void remember(struct sim *s, const struct flight *f)
+{
+    if (f->request->path == TRANSPORT_ADMIN || sim_random(s, 0, 15) != 0)
+        return;
+    struct replay *r = &s->replays[s->replays_next++ % SIM_REPLAYS];
+    r->path = f->request->path;
+    r->from = f->from;
+    memcpy(r->addr, f->request->addr, sizeof r->addr);
+    buf_clear(&r->body);
+    buf_append(&r->body, f->request->body.data, f->request->body.len);
+}
+
+static void depart(struct flight *f)
+{
+    struct sim *s = f->sim;
+    uint64_t at_us = s->now_us + latency(s);
+    s->counts->messages++;
+    f->number = ++s->sent;
+    if (!s->healing && sim_chance(s, s->plan.ppm_drop)) {
+        fault_count(s, FAULT_DROP);
+        lose(f);
+        return;
+    }
+    if (at_us > f->deadline_us && !f->ghost) { /* the sender gives up, the message comes late */
+        struct flight *late = ghost_of(f);
+        go_home(f, ERR_TIMEOUT, f->deadline_us);
+        f = late;
+    }
+    sim_at(s, at_us, EVENT_NET, f->from, 0, 0, f);
+}
+
+static void link_send(struct transport *t, struct transport_request *r)
+{
+    struct link *l = (struct link *)t;
+    struct sim *s = l->sim;
+    struct flight *f = mem_zalloc(sizeof *f);
+    f->sim = s;
+    f->request = r;
+    f->from = l->self;
+    f->from_life = s->nodes[l->self].life;
+    f->deadline_us = s->now_us + (uint64_t)r->timeout_ms * SIM_MS;
+    if (!s->healing) {
+        if (s->plan.ppm_replay > 0)
+            remember(s, f);
+        if (sim_chance(s, s->plan.ppm_duplicate)) {
+            fault_count(s, FAULT_DUPLICATE);
+            depart(ghost_of(f));
+        }
+    }
+    depart(f);
+}
+
+/* ---- at the receiver ---- */
+
+static void answered(struct node_request *r)
+{
+    struct flight *f = r->owner;
+    struct sim *s = f->sim;
+    struct transport_request *t = f->request;
+    bool died = s->nodes[f->to].dying;
+    t->http_status = r->err == 0 ? r->ret.reply.http_status : 503;
+    if (!died)
+        buf_append(&t->reply, r->ret.reply.body.data, r->ret.reply.body.len);
+    node_request_free(&r);
+    if (f->ghost) { /* not freed here: its bytes may be looked at by the caller */
+        go_home(f, ERR_IO, s->now_us);
+        return;
+    }
+    check_answered(s, f->to, t);
+    uint64_t at_us = s->now_us + latency(s);
+    if (died)
+        go_home(f, ERR_IO, at_us);
+    else if (!s->healing && sim_chance(s, s->plan.ppm_reset)) {
+        fault_count(s, FAULT_RESET);
+        go_home(f, ERR_IO, at_us);
+    } else if (is_cut(s, f->to, f->from) || at_us > f->deadline_us)
+        go_home(f, ERR_TIMEOUT, f->deadline_us);
+    else
+        go_home(f, 0, at_us);
+}
+
+static void visit(struct flight *f)
+{
+    struct sim *s = f->sim;
+    struct node_request *r = node_request_new(NODE_PEER);
+    f->stage = VISIT;
+    r->owner = f;
+    r->done = answered;
+    r->deadline_ms = process_now_ms(s, f->to) + 5000;
+    r->in.peer.path = f->request->path;
+    buf_append(&r->in.peer.body, f->request->body.data, f->request->body.len);
+    process_submit(s, f->to, r);
+}
+
+static void arrive(struct flight *f)
+{
+    struct sim *s = f->sim;
+    f->to = resident(s, f->request->addr);
+    if (f->to == SIM_NODES || !is_up(s, f->to)) {
+        if (f->ghost)
+            flight_free(f);
+        else
+            go_home(f, ERR_UNREACHABLE, s->now_us + s->plan.latency_min_us);
+        return;
+    }
+    if (is_cut(s, f->from, f->to)) {
+        lose(f);
+        return;
+    }
+    if (s->clogged[f->from][f->to]) {
+        list_push_back(&s->held[f->from][f->to], &f->link);
+        return;
+    }
+    uint64_t *last = &s->arrived[f->from][f->to];
+    if (f->number < *last)
+        fault_count(s, FAULT_REORDER);
+    else
+        *last = f->number;
+    visit(f);
+}
+
+static void come_home(struct flight *f)
+{
+    struct sim_node *n = &f->sim->nodes[f->from];
+    if (!f->ghost && n->driver && n->life == f->from_life) {
+        list_push_back(&n->answered, &f->request->link);
+        f->request = NULL;
+        process_wake(f->sim, f->from);
+    }
+    flight_free(f);
+}
+
+void net_event(struct sim *s, struct flight *f)
+{
+    (void)s;
+    if (f->stage == ASK)
+        arrive(f);
+    else
+        come_home(f);
+}
+
+/* ---- faults ---- */
+
+void net_unclog(struct sim *s, unsigned from, unsigned to)
+{
+    struct list *it;
+    if (!s->clogged[from][to])
+        return;
+    s->clogged[from][to] = false;
+    fault_count(s, FAULT_UNCLOG);
+    while ((it = list_pop_front(&s->held[from][to])) != NULL) {
+        struct flight *f = LIST_ENTRY(it, struct flight, link);
+        if (s->healing && f->request->path == TRANSPORT_ADMIN) {
+            lose(f); /* see operator.c: no old wish comes true now */
+            continue;
+        }
+        if (f->deadline_us < s->now_us && !f->ghost) {
+            struct flight *late = ghost_of(f);
+            go_home(f, ERR_TIMEOUT, s->now_us);
+            f = late;
+        }
+        uint64_t at_us = s->now_us + sim_random(s, 0, 20 * SIM_MS);
+        sim_at(s, at_us, EVENT_NET, from, 0, 0, f);
+    }
+}
+
+void net_heal(struct sim *s)
+{
+    memset(s->cut, 0, sizeof s->cut);
+    for (unsigned from = 0; from < SIM_NODES; from++)
+        for (unsigned to = 0; to < SIM_NODES; to++)
+            net_unclog(s, from, to);
+}
+
+void net_replay(struct sim *s)
+{
+    const struct replay *r = &s->replays[sim_random(s, 0, SIM_REPLAYS - 1)];
+    if (r->body.len == 0)
+        return;
+    fault_count(s, FAULT_REPLAY);
+    struct flight *f = mem_zalloc(sizeof *f);
+    f->sim = s;
+    f->from = r->from;
+    f->ghost = true;
+    f->deadline_us = s->now_us;
+    f->request = transport_request_new();
+    f->request->path = r->path;
+    memcpy(f->request->addr, r->addr, sizeof r->addr);
+    buf_append(&f->request->body, r->body.data, r->body.len);
+    f->number = ++s->sent;
+    sim_at(s, s->now_us + 1, EVENT_NET, f->from, 0, 0, f);
+}
+
+/* ---- life ---- */
+
+void net_init(struct sim *s, unsigned i)
+{
+    s->nodes[i].link = (struct link){.transport = {.send = link_send}, .sim = s, .self = i};
+    for (unsigned k = 0; k < SIM_NODES; k++)
+        list_init(&s->held[i][k]);
+}
+
+void net_free(struct sim *s)
+{
+    struct list *it;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        for (unsigned k = 0; k < SIM_NODES; k++)
+            while ((it = list_pop_front(&s->held[i][k])) != NULL)
+                flight_free(LIST_ENTRY(it, struct flight, link));
+    for (unsigned i = 0; i < SIM_REPLAYS; i++)
+        buf_free(&s->replays[i].body);
+}

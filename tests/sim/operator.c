@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * The operator: makes the cluster, adds nodes as learners, changes who votes,
+ * replaces nodes that lost their disk. One command at a time; whom it wants as
+ * voters it chooses among those that still have their disk.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define QUIET_MS        30000 /* after a command's deadline no copy of it is about any more */
+#define PATIENCE_MS     8000  /* an operator waits at most so long */
+#define LAST_COMMAND_MS 12000 /* before the end of the storm */
+
+static int some_node(struct sim *s)
+{
+    unsigned start = (unsigned)sim_random(s, 0, SIM_NODES - 1);
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (is_up(s, (start + i) % SIM_NODES) &&
+            !uuid_is_zero(s->nodes[(start + i) % SIM_NODES].disk.identity.cluster))
+            return (int)((start + i) % SIM_NODES);
+    return -1;
+}
+
+static void command(struct sim *s, unsigned node, struct node_request *r)
+{
+    uint64_t patience_ms = sim_random(s, 1000, PATIENCE_MS);
+    r->deadline_ms = process_now_ms(s, node) + patience_ms;
+    s->admin_calls++;
+    uint64_t quiet_at_us = s->now_us + (patience_ms + QUIET_MS) * SIM_MS;
+    if (quiet_at_us > s->admin_quiet_at_us)
+        s->admin_quiet_at_us = quiet_at_us;
+    call_submit(s, node, r);
+}
+
+void operator_found(struct sim *s)
+{
+    if (!s->plan.by_peers && is_up(s, 0))
+        command(s, 0, node_request_new(NODE_INIT));
+}
+
+/* ---- wishes ---- */
+
+static bool is_member(const struct sim *s, unsigned i)
+{
+    return raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
+}
+
+static bool add_somebody(struct sim *s)
+{
+    unsigned start = (unsigned)sim_random(s, 0, s->plan.n_slots - 1);
+    int at = some_node(s);
+    for (unsigned k = 0; k < s->plan.n_slots && at >= 0; k++) {
+        unsigned i = (start + k) % s->plan.n_slots;
+        if (is_member(s, i) || !is_up(s, i))
+            continue;
+        struct node_request *r = node_request_new(NODE_ADD_LEARNER);
+        r->in.add_learner.id = s->nodes[i].disk.identity.node;
+        memcpy(r->in.add_learner.addr, s->nodes[i].options.addr, sizeof r->in.add_learner.addr);
+        trace(s, "operator at node %d: add node %u", at, i);
+        command(s, (unsigned)at, r);
+        return true;
+    }
+    return false;
+}
+
+static void change_voters(struct sim *s)
+{
+    int at = some_node(s);
+    if (at < 0)
+        return;
+    struct node_request *r = node_request_new(NODE_CHANGE_MEMBERSHIP);
+    unsigned n = 0, keep_pct = (unsigned)sim_random(s, 50, 100), mask = 0;
+    for (unsigned k = 0; k < s->config.n_members; k++) {
+        struct uuid id = s->config.members[k].id;
+        int slot = process_of(s, id);
+        bool last_chance = n == 0 && k + 1 == s->config.n_members;
+        if (slot < 0 || (sim_random(s, 0, 99) >= keep_pct && !last_chance))
+            continue;
+        r->in.change_membership.ids[n++] = id;
+        mask |= 1u << slot;
+    }
+    r->in.change_membership.n_ids = n;
+    trace(s, "operator at node %d: voters shall be %#x", at, mask);
+    command(s, (unsigned)at, r);
+}
+
+/* Whoever is to stay connected is chosen when the storm ends; nobody takes voters away from them
+ * after that. */
+static bool is_over(const struct sim *s)
+{
+    return s->now_us + LAST_COMMAND_MS * SIM_MS > s->storm_ends_us;
+}
+
+void operator_act(struct sim *s)
+{
+    if (s->healing || (s->n_log > 0 && is_over(s)))
+        return;
+    if (s->admin_calls == 0) {
+        if (s->n_log == 0)
+            operator_found(s);
+        else if (s->plan.operator_gap_us != 0 && (sim_random(s, 0, 1) == 0 || !add_somebody(s)))
+            change_voters(s);
+    }
+    uint64_t mean_us = s->plan.operator_gap_us;
+    if (s->n_log == 0)
+        mean_us = SIM_S;
+    if (mean_us != 0)
+        sim_at(s, s->now_us + sim_random_gap(s, mean_us), EVENT_OPERATOR, 0, 0, 0, NULL);
+}
+
+void operator_start(struct sim *s)
+{
+    sim_at(s, s->now_us + 10 * SIM_MS, EVENT_OPERATOR, 0, 0, 0, NULL);
+}
+
+void operator_completed(struct sim *s, struct call *c)
+{
+    s->admin_calls--;
+    trace(s, "operator at node %u: %s", c->node, c->reset ? "reset" : err_text(c->request->err));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * What a seed decides before anything happens. Not every seed has every kind
+ * of fault, or as much of it: with all of them always on, the rarer meetings
+ * of a few would never be seen (Groce et al. 2012, swarm testing).
+ */
+#include "sim.h"
+
+static unsigned sometimes(struct sim *s, unsigned pct, unsigned lo, unsigned hi)
+{
+    unsigned roll = (unsigned)sim_random(s, 0, 99);
+    unsigned value = (unsigned)sim_random(s, lo, hi);
+    return roll < pct ? value : 0;
+}
+
+static void plan_options(struct sim *s, struct node_options *o)
+{
+    static const uint32_t heartbeats_ms[] = {30, 50, 100, 100, 100, 200};
+    o->heartbeat_ms = heartbeats_ms[sim_random(s, 0, 5)];
+    o->election_min_ms = o->heartbeat_ms * (uint32_t)sim_random(s, 2, 5);
+    o->election_max_ms = o->election_min_ms * (uint32_t)sim_random(s, 15, 30) / 10;
+    o->lag_threshold_ms = (uint32_t)sim_random(s, 500, 3000);
+    o->append_entries_max = (unsigned)sim_random(s, 1, 64);
+    o->append_bytes_max = (size_t)1 << sim_random(s, 8, 20);
+    o->window = (unsigned)sim_random(s, 1, 8);
+    o->cache_bytes = (size_t)1 << sim_random(s, 9, 20);
+}
+
+static void plan_cluster(struct sim *s, struct plan *p)
+{
+    static const unsigned sizes[] = {1, 2, 3, 3, 3, 4, 5, 5};
+    p->n_founders = sizes[sim_random(s, 0, 7)];
+    p->by_peers = sim_random(s, 0, 2) == 0 && p->n_founders > 1;
+    unsigned spares = (unsigned)sim_random(s, 0, 3);
+    p->n_slots = p->n_founders + spares > SIM_NODES ? SIM_NODES : p->n_founders + spares;
+    p->operator_gap_us = sometimes(s, 50, 3, 30) * SIM_S;
+    if (!p->by_peers) { /* grows from one node by the operator */
+        p->n_slots = p->n_founders;
+        p->operator_gap_us = sim_random(s, 3, 30) * SIM_S;
+    }
+}
+
+static void plan_load(struct sim *s, struct plan *p)
+{
+    p->n_clients = (unsigned)sim_random(s, 1, SIM_CLIENTS);
+    p->n_keys = (unsigned)sim_random(s, 1, SIM_KEYS_MAX);
+    p->think_us = sim_random(s, 20, 600) * SIM_MS;
+    p->pct_read = (unsigned)sim_random(s, 10, 80);
+    p->pct_delete = sometimes(s, 60, 1, 30);
+    p->pct_batch = sometimes(s, 50, 1, 30);
+    p->pct_retry = (unsigned)sim_random(s, 0, 100);
+    p->pct_twin = sometimes(s, 30, 1, 20);
+    p->ppm_vanish = sometimes(s, 40, 1000, 50000);
+    p->ppm_oversized = sometimes(s, 30, 500, 20000);
+    p->value_max = (size_t)1 << sim_random(s, 0, 9);
+    p->oversized_max = p->options.append_bytes_max + sim_random(s, 1, 20000);
+}
+
+static void plan_weather(struct sim *s, struct plan *p)
+{
+    p->latency_min_us = sim_random(s, 50, 2000);
+    p->latency_max_us = p->latency_min_us + sim_random(s, 100, 10000);
+    p->ppm_drop = sometimes(s, 60, 100, 50000);
+    p->ppm_delay = sometimes(s, 50, 100, 20000);
+    p->ppm_duplicate = sometimes(s, 50, 100, 50000);
+    p->ppm_reset = sometimes(s, 50, 100, 30000);
+    p->ppm_replay = sometimes(s, 50, 1, 1);
+    p->disk_min_us = sim_random(s, 50, 1000);
+    p->disk_max_us = p->disk_min_us + sim_random(s, 100, 20000);
+    p->drift_ppm_max = sometimes(s, 50, 10, 100000);
+}
+
+static void plan_faults(struct sim *s, struct plan *p)
+{
+    static const enum sim_fault picked[] = {
+        FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BRIDGE, FAULT_CLOG,   FAULT_REPLAY,
+        FAULT_KILL,      FAULT_STOP,    FAULT_PAUSE,  FAULT_SLOW,   FAULT_STALL,
+        FAULT_EIO,       FAULT_DRIFT,   FAULT_JUMP,   FAULT_SUSPEND};
+    p->fault_gap_us = sim_random(s, 300, 6000) * SIM_MS;
+    for (unsigned i = 0; i < sizeof picked / sizeof picked[0]; i++)
+        p->weights[picked[i]] = sometimes(s, 60, 1, 10);
+    p->weights[FAULT_WIPE] = sometimes(s, 50, 1, 3);
+    if (p->ppm_replay == 0)
+        p->weights[FAULT_REPLAY] = 0;
+}
+
+void plan_make(struct sim *s)
+{
+    struct plan *p = &s->plan;
+    plan_cluster(s, p);
+    plan_options(s, &p->options);
+    plan_load(s, p);
+    plan_weather(s, p);
+    plan_faults(s, p);
+    p->storm_us = s->seconds * SIM_S;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT
+ * The deterministic simulator: a cluster of drivers (node/driver.h, the same
+ * objects as the daemon) in one process, with network, disks and clocks made
+ * up, and everything that is random derived from one 64-bit seed.
+ *
+ *      plan.c       what a seed decides            net.c       struct transport, links
+ *      sim.c        the world and its time         disk.c      struct storage
+ *      process.c    nodes: life, turns, clocks     clients.c   writes and reads
+ *      operator.c   membership commands            faults.c    what goes wrong, and when
+ *      checkers.c   the promises of Raft           model.c     the state machine, made anew
+ *      history.c    linearizability             liveness.c  the end: all must work again
+ *      report.c     the last events, failures      main.c      seeds, workers, figures
+ *
+ * Nothing here may depend on addresses in memory, uninitialised bytes, the
+ * order in which arguments are evaluated, or the machine's clock.
+ */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include "base/list.h"
+#include "base/rng.h"
+#include "counts.h"
+#include "base/err.h"
+#include "node/driver.h"
+
+#define SIM_NODES      8
+#define SIM_MS         ((uint64_t)1000) /* in microseconds, the unit of simulated time */
+#define SIM_S          (1000 * SIM_MS)
+#define SIM_KEYS_MAX   24
+#define SIM_CLIENTS    12
+#define SIM_REPLAYS    32
+#define SIM_BATCH_KEYS 4
+
+/* ---- what a seed decides ---- */
+
+struct plan {
+    unsigned n_founders, n_slots;
+    bool by_peers; /* founders are configured as peers of each other */
+    struct node_options options;
+    unsigned n_clients, n_keys;
+    uint64_t think_us; /* of a client, in the mean */
+    unsigned pct_read, pct_delete, pct_batch, pct_retry, pct_twin, ppm_vanish, ppm_oversized;
+    size_t value_max, oversized_max;
+    uint64_t latency_min_us, latency_max_us;
+    unsigned ppm_drop, ppm_delay, ppm_duplicate, ppm_reset, ppm_replay;
+    uint64_t disk_min_us, disk_max_us;
+    unsigned drift_ppm_max;
+    uint64_t fault_gap_us;
+    unsigned weights[SIM_FAULT_KINDS]; /* of the faults that faults.c picks from */
+    uint64_t operator_gap_us;          /* 0: nobody changes the membership */
+    uint64_t storm_us;
+};
+
+/* ---- events ---- */
+
+enum event_kind {
+    EVENT_TURN,   /* node: a turn of its loop */
+    EVENT_NET,    /* what: struct flight */
+    EVENT_DISK,   /* node: the write under way is durable */
+    EVENT_CLIENT, /* node: number of the client */
+    EVENT_OPERATOR,
+    EVENT_FAULT, /* the next fault is due */
+    EVENT_HEAL,  /* a: struct remedy's kind, node, b */
+};
+
+struct event {
+    uint64_t at_us, seq;
+    enum event_kind kind;
+    unsigned node;
+    uint64_t a, b;
+    void *what;
+};
+
+struct events {
+    struct event *items; /* binary heap by (at_us, seq) */
+    size_t n, cap;
+    uint64_t seq;
+};
+
+void events_push(struct events *q, struct event e);
+/* False: there is none. */
+bool events_pop(struct events *q, struct event *ret_event);
+
+/* ---- nodes ---- */
+
+struct sim;
+
+struct disk {
+    struct storage storage; /* first */
+    struct sim *sim;
+    unsigned self;
+    struct storage_identity identity; /* what follows is durable */
+    struct raft_hard_state hard_state;
+    struct raft_entry **log; /* log[i] has index i + 1 */
+    uint64_t n_log, cap_log;
+    struct list queue, under_way; /* struct storage_write */
+    struct list loads;            /* struct storage_load */
+    bool busy;
+    uint64_t stalled_until_us;
+};
+
+struct link {
+    struct transport transport; /* first */
+    struct sim *sim;
+    unsigned self;
+};
+
+struct node_clock {
+    uint64_t base_us, since_us; /* shows base_us at since_us */
+    int64_t drift_ppm;
+};
+
+struct sim_node {
+    struct driver *driver; /* NULL: down */
+    uint32_t life;         /* counts starts: events of an earlier one mean nothing */
+    bool dying;
+    struct node_options options;
+    struct disk disk;
+    struct link link;
+    struct node_clock clock;
+    struct list requests, written, loaded, answered; /* what comes in, as in node.c */
+    uint64_t turn_at_us;                             /* UINT64_MAX: none is due */
+    uint64_t paused_until_us;
+    uint64_t slow_us, slow_until_us; /* a turn takes so much longer */
+    unsigned moves;
+    bool lost; /* a wiped disk: the id it had is gone */
+    /* as of the last check */
+    struct raft_status seen;
+    struct raft_config seen_config;
+    struct raft_pos seen_config_pos;
+    uint64_t lag_max; /* entries behind the committed log, since it was last level */
+};
+
+/* ---- the world ---- */
+
+/* One command that was committed. */
+struct committed {
+    struct raft_entry *entry; /* a reference */
+    uint64_t known_in_term;
+    bool effective; /* a command seen for the first time */
+    uint32_t keys;  /* bit mask of what it writes */
+};
+
+enum op_type { OP_READ, OP_SET, OP_DELETE, OP_BATCH };
+
+/* One operation of a client; its number is the value it writes. */
+struct op {
+    enum op_type type;
+    unsigned client;
+    unsigned n_keys, keys[SIM_BATCH_KEYS];
+    uint32_t value_len;
+    uint64_t invoked, returned; /* numbers of moments, of s->moments; returned 0: never */
+    uint64_t index;             /* where it took effect; 0: nowhere as yet */
+    uint64_t read_op;           /* OP_READ: the value found; 0: none */
+    bool refused;               /* told that it was not attempted */
+    bool unknown;               /* told that nobody knows */
+};
+
+struct call {
+    struct list link;
+    struct sim *sim;
+    struct node_request *request;
+    uint64_t op;
+    unsigned node, client;
+    bool vanished, twin;
+    uint64_t floor; /* OP_READ: must see at least this index */
+    /* as it was when the request was done */
+    bool reset;       /* the node died */
+    uint64_t applied; /* OP_READ */
+    uint64_t read_op;
+};
+
+struct client {
+    unsigned node; /* talked to last */
+    bool waiting, retry;
+};
+
+struct replay {
+    enum transport_path path;
+    unsigned from;
+    char addr[LIMIT_ADDR_BYTES + 1];
+    struct buf body;
+};
+
+struct model; /* model.c */
+
+struct trace_line {
+    uint64_t at_us;
+    char text[120];
+};
+#define SIM_TRACE 128
+
+struct sim {
+    uint64_t seed, seconds;
+    bool verbose, has_failed;
+    struct plan plan;
+    struct rng rng;
+    struct counts *counts;
+    uint64_t now_us;
+    struct events events;
+    uint64_t hash; /* of all that happened */
+    uint64_t turns;
+    uint64_t storm_ends_us;
+    bool healing; /* it is over: no more faults */
+
+    struct sim_node nodes[SIM_NODES];
+    struct uuid lost[64]; /* ids whose disks are gone */
+    unsigned n_lost, n_ids;
+    struct uuid cluster;
+
+    /* net.c */
+    bool cut[SIM_NODES][SIM_NODES]; /* from, to */
+    bool clogged[SIM_NODES][SIM_NODES];
+    struct list held[SIM_NODES][SIM_NODES]; /* struct flight */
+    uint64_t sent, arrived[SIM_NODES][SIM_NODES];
+    struct replay replays[SIM_REPLAYS];
+    unsigned replays_next;
+
+    /* clients.c, operator.c */
+    struct client clients[SIM_CLIENTS];
+    struct op *ops; /* ops[0] is unused */
+    uint64_t n_ops, cap_ops;
+    struct list calls;     /* struct call under way */
+    struct list completed; /* struct call, to be looked at after the turn */
+    uint64_t acked;        /* the highest index a client has seen the effect of */
+    uint64_t moments;
+    unsigned admin_calls;       /* under way */
+    uint64_t admin_quiet_at_us; /* no command of an operator is about any more */
+
+    /* checkers.c, model.c */
+    struct committed *log; /* log[i] has index i + 1 */
+    uint64_t n_log, cap_log;
+    struct {
+        unsigned *items; /* of a term: node + 1 */
+        uint64_t cap;
+    } leaders;
+    struct model *model;
+    struct raft_config config; /* the last one committed */
+    struct raft_pos config_pos;
+
+    struct trace_line trace[SIM_TRACE];
+    uint64_t n_trace;
+};
+
+/* ---- sim.c ---- */
+
+static inline bool sim_chance(struct sim *s, unsigned ppm)
+{
+    return rng_range(&s->rng, 0, 999999) < ppm;
+}
+
+static inline uint64_t sim_random(struct sim *s, uint64_t lo, uint64_t hi)
+{
+    return rng_range(&s->rng, lo, hi);
+}
+
+/* Around mean, now and then much more: exponential in steps, by integers. */
+uint64_t sim_random_gap(struct sim *s, uint64_t mean_us);
+void sim_at(struct sim *s, uint64_t at_us, enum event_kind kind, unsigned node, uint64_t a,
+            uint64_t b, void *what);
+void sim_mix(struct sim *s, uint64_t value);
+/* Runs until the simulated time, or until `until` says that it is enough. */
+void sim_run(struct sim *s, uint64_t end_us, bool (*until)(struct sim *s));
+struct sim *sim_new(uint64_t seed, uint64_t seconds, struct counts *counts);
+void sim_free(struct sim **s);
+/* The whole life of a seed; ends the process when a promise is broken. */
+void sim_live(struct sim *s);
+
+/* ---- plan.c ---- */
+void plan_make(struct sim *s);
+
+/* ---- process.c ---- */
+void process_init(struct sim *s, unsigned i);
+void process_start(struct sim *s, unsigned i);
+/* As SIGKILL, or a loss of power. */
+void process_kill(struct sim *s, unsigned i);
+/* As SIGTERM: leadership is given up first. */
+void process_stop(struct sim *s, unsigned i);
+void process_turn(struct sim *s, unsigned i, uint64_t at_us);
+/* A new, empty disk and with it a new id at the same address. */
+void process_wipe(struct sim *s, unsigned i);
+/* The loop has something to do. */
+void process_wake(struct sim *s, unsigned i);
+void process_submit(struct sim *s, unsigned i, struct node_request *r);
+uint64_t process_now_ms(const struct sim *s, unsigned i);
+void clock_set(struct sim *s, unsigned i, uint64_t now_us, int64_t drift_ppm);
+uint64_t clock_us(const struct sim *s, unsigned i);
+static inline bool is_up(const struct sim *s, unsigned i)
+{
+    return s->nodes[i].driver != NULL;
+}
+/* -1: nobody has this id (any more). */
+int process_of(const struct sim *s, struct uuid id);
+
+/* ---- disk.c ---- */
+void disk_init(struct sim *s, unsigned i);
+void disk_done(struct sim *s, unsigned i, uint64_t life);
+/* What was not answered yet is there or not. */
+void disk_crash(struct sim *s, unsigned i);
+void disk_wipe(struct disk *d);
+void disk_free(struct disk *d);
+bool disk_has(const struct disk *d, struct raft_pos pos);
+
+/* ---- net.c ---- */
+struct flight;
+void net_init(struct sim *s, unsigned i);
+void net_event(struct sim *s, struct flight *f);
+void net_free(struct sim *s);
+void net_unclog(struct sim *s, unsigned from, unsigned to);
+void net_heal(struct sim *s);
+void net_replay(struct sim *s);
+void flight_free(struct flight *f);
+
+/* ---- clients.c ---- */
+void clients_start(struct sim *s);
+void client_act(struct sim *s, unsigned client);
+/* Judges what was completed in the turn that just ended. */
+void clients_completed(struct sim *s);
+struct op *op_of(struct sim *s, uint64_t id);
+/* One write or read at this node, for the liveness phase; its number. */
+uint64_t client_probe(struct sim *s, unsigned node, enum op_type type);
+/* Any other request; operator_completed() gets it back. */
+void call_submit(struct sim *s, unsigned node, struct node_request *r);
+size_t client_key(unsigned key, char out[8]);
+
+/* ---- operator.c ---- */
+void operator_start(struct sim *s);
+void operator_act(struct sim *s);
+/* Makes the cluster. */
+void operator_found(struct sim *s);
+void operator_completed(struct sim *s, struct call *c);
+
+/* ---- faults.c ---- */
+void faults_start(struct sim *s);
+void fault_act(struct sim *s);
+void fault_heal(struct sim *s, const struct event *e);
+void faults_end(struct sim *s);
+static inline void fault_count(struct sim *s, enum sim_fault f)
+{
+    s->counts->faults[f]++;
+}
+static inline void probe(struct sim *s, enum sim_probe p)
+{
+    s->counts->probes[p]++;
+}
+
+/* ---- checkers.c ---- */
+void check_started(struct sim *s, unsigned i);
+void check_turn(struct sim *s, unsigned i);
+void check_end(struct sim *s);
+/* A message that a node answered. */
+void check_answered(struct sim *s, unsigned node, const struct transport_request *t);
+
+/* ---- model.c ---- */
+struct model *model_new(void);
+void model_free(struct model **m);
+/* The next committed entry. */
+void model_commit(struct sim *s, struct committed *c);
+/* What the keys of committed entries (from, to] are in node i, which has applied up to `to`. */
+void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to);
+/* The same for all keys. */
+void model_check_all(struct sim *s, unsigned i);
+/* The operation that wrote the value a key has after index; 0: none. */
+uint64_t model_value(const struct sim *s, unsigned key, uint64_t index);
+/* A value's bytes; false when nobody can have written them. */
+bool model_parse_value(struct sim *s, const void *p, size_t len, uint64_t *ret_op);
+void model_make_value(struct sim *s, uint64_t op, uint32_t len, struct buf *out);
+
+/* ---- history.c ---- */
+void history_check(struct sim *s);
+
+/* ---- liveness.c ---- */
+void liveness_run(struct sim *s);
+/* Whether these nodes (a bit mask) hold a quorum of the configuration. */
+bool liveness_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask);
+
+/* ---- report.c ---- */
+enum { SIM_EXIT_SAFETY = 10, SIM_EXIT_LIVENESS = 11, SIM_EXIT_CRASH = 12, SIM_EXIT_PROBE = 13 };
+void trace(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* What is printed when the process fails from now on. */
+void report_watch(struct sim *s);
+_Noreturn void sim_fail(struct sim *s, int exit_code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#define SIM_SAFE(s, fact, ...) ((fact) ? (void)0 : sim_fail((s), SIM_EXIT_SAFETY, __VA_ARGS__))
+
+#endif
