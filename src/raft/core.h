@@ -8,6 +8,7 @@
  *      replication.c  appends as they are sent; the commit rule
  *      membership.c   changes of the configuration
  *      read.c         ReadIndex
+ *      lease.c        reads by lease
  *      transfer.c     handing over leadership
  *      check.c        invariants
  *      log.c history.c progress.c quorum.c config.c   the pieces
@@ -47,6 +48,13 @@ struct raft_held {
     struct raft_message message;
     uint64_t need_durable; /* index; 0: only term and vote matter */
 };
+
+/* Appends with a higher seq were sent at this tick or later. */
+struct raft_sent {
+    uint64_t tick, seq;
+};
+
+enum { RAFT_SENT_SAMPLES = 32 };
 
 /* Who asked for a read. */
 struct raft_reader {
@@ -93,6 +101,8 @@ struct raft {
     uint64_t contact_tick; /* when the leader was last heard; meaningful with a leader */
     uint64_t verified;     /* index: the log equals the leader's up to here; >= commit */
 
+    uint64_t no_vote_before; /* tick: a leader relies on it */
+
     /* candidate: a ballot for each member of the configuration in force */
     uint64_t round_first_seq, round_last_seq;
     enum raft_ballot ballots[LIMIT_MEMBERS];
@@ -107,6 +117,10 @@ struct raft {
     struct uuid transfer_to; /* zero: no transfer is under way */
     uint64_t transfer_tick;  /* when it began */
     uint64_t transfer_seq;   /* of the TIMEOUT_NOW that is not answered; 0: there is none */
+
+    struct raft_sent sent[RAFT_SENT_SAMPLES]; /* ring */
+    unsigned n_sent;                          /* ever */
+    bool no_lease;                            /* in this term any more */
 
     /* reads */
     struct raft_readers waiting; /* for the next round */
@@ -211,6 +225,22 @@ void raft_replication_tick(struct raft *r);
 /* Leader: leaves a committed joint configuration, or begins to leave itself. */
 void raft_membership_committed(struct raft *r);
 void raft_membership_tick(struct raft *r);
+
+/* ---- lease.c ---- */
+
+void raft_lease_start(struct raft *r);
+/* Promises the leader, who was heard just now, a vote for nobody else; for how long. */
+uint64_t raft_lease_promise(struct raft *r);
+/* A promise is in force: no vote, no pre-vote, no campaign. */
+bool raft_lease_forbids_vote(const struct raft *r);
+void raft_lease_lead(struct raft *r);
+void raft_lease_tick(struct raft *r);
+/* An answer with a promise came. */
+void raft_lease_note(struct raft *r, struct raft_progress *p, const struct raft_message *m);
+/* No lease in this term any more. */
+void raft_lease_drop(struct raft *r);
+/* For so long nobody else can lead; 0: no lease. */
+uint64_t raft_lease_ticks(const struct raft *r);
 
 /* ---- transfer.c ---- */
 

@@ -64,6 +64,7 @@ static void become_leader(struct raft *r)
     struct raft_entry *noop = raft_entry_new(RAFT_ENTRY_NOOP, pos, RAFT_NOOP_BYTES);
     bytes_put_be(noop->data, r->opt.id.hi, 8);
     bytes_put_be(noop->data + 8, r->opt.id.lo, 8);
+    raft_lease_lead(r);
     raft_append_entry(r, noop);
     raft_entry_unref(&noop);
     raft_align_peers(r);
@@ -135,6 +136,8 @@ void raft_campaign(struct raft *r)
 {
     if (!raft_may_campaign(r) || r->role == RAFT_LEADER)
         return;
+    if (raft_lease_forbids_vote(r))
+        return; /* a leader may rely on this node: only after a start (PITFALLS 46) */
     if (raft_disk_is_stalled(r))
         return; /* it could not lead; the next tick asks again (PITFALLS 14) */
     if (!uuid_is_zero(r->leader))
@@ -163,6 +166,8 @@ void raft_on_vote_durable(struct raft *r)
 /* A leader is at work: whoever campaigns now was cut off or removed (PITFALLS 9). */
 static bool is_sticky(const struct raft *r)
 {
+    if (raft_lease_forbids_vote(r))
+        return true;
     if (r->role == RAFT_LEADER)
         return true; /* check-quorum ends that when it is not true */
     return !uuid_is_zero(r->leader) && r->tick - r->contact_tick < r->opt.election_ticks_min;

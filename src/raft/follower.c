@@ -74,6 +74,7 @@ static void reject(struct raft *r, const struct raft_message *m)
     struct raft_message answer = answer_to(r, m);
     struct raft_pos prev = m->append.prev;
     answer.append_reply.hint = raft_log_find_term(r->log, prev.index - 1, prev.term);
+    answer.append_reply.promise_ticks = raft_lease_promise(r);
     raft_answer(r, &answer, 0);
 }
 
@@ -112,5 +113,6 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
         raft_set_commit(r, commit);
     struct raft_message answer = answer_to(r, m);
     answer.append_reply.success = true;
+    answer.append_reply.promise_ticks = raft_lease_promise(r);
     raft_answer(r, &answer, m->append.n_entries ? end : 0);
 }

@@ -72,6 +72,7 @@ void raft_refuse_held(struct raft *r)
         } else {
             m->append_reply.success = false;
             m->append_reply.hint = (struct raft_pos){0, 0};
+            m->append_reply.promise_ticks = 0;
         }
     }
 }

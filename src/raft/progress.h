@@ -33,6 +33,7 @@ struct raft_progress {
     uint64_t answered;           /* highest seq of an append it answered in this term */
     uint64_t told_commit;        /* commit index in the last message sent */
     uint64_t heard_tick;         /* when it last answered */
+    uint64_t lease_until;        /* tick: it votes for nobody else before */
     uint64_t paused_upto_tick;   /* no appends before: it was unreachable a moment ago */
     unsigned losses;             /* appends lost in a row */
     bool loading;                /* a `load` effect is under way */

@@ -109,6 +109,7 @@ void raft_start(struct raft *r)
         r->applied = raft_log_base(r->log).index;
     r->verified = r->commit;
     r->started = true;
+    raft_lease_start(r);
     campaign_if_alone(r);
 }
 
@@ -378,6 +379,7 @@ struct raft_status raft_status(const struct raft *r)
         .applied = r->applied,
         .durable = raft_log_durable(r->log),
         .in_own_term = raft_in_own_term(r),
+        .lease_ticks = raft_lease_ticks(r),
         .transfer_to = r->transfer_to,
         .disk_stalled = raft_disk_is_stalled(r),
     };

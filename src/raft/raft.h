@@ -55,6 +55,10 @@ struct raft_options {
     size_t uncommitted_bytes_max; /* proposals beyond this are OVERLOADED */
     unsigned disk_stall_ticks;    /* a disk that owes a record and completes none for so long is
                                      stalled: its node does not lead; 0: never */
+    unsigned clock_drift_ticks;   /* by so much two clocks differ at most over election_ticks_min;
+                                     0: neither gives promises for lease reads nor uses any. All
+                                     nodes alike; a change needs a pause of election_ticks_max
+                                     between the stop and the start of a node */
     uint64_t seq_first;           /* above every seq used before a restart: boot count << 40 */
     uint64_t seed;
 };
@@ -111,6 +115,10 @@ MUST_CHECK int raft_change_config(struct raft *r, const struct raft_change chang
  * its answer may be lost on the way, then nothing follows: ask again with a
  * new ctx. ctx must not be in use. */
 void raft_read(struct raft *r, uint64_t ctx);
+/* The same, without asking anybody when a lease says that nobody else can lead
+ * (PITFALLS 46). The ticks must be made up for after the question was taken in
+ * and before this is called. Anywhere but at a leader with a lease it is raft_read(). */
+void raft_read_lease(struct raft *r, uint64_t ctx);
 /* The persist record with this seq, and all before it, are durable. */
 void raft_persisted(struct raft *r, uint64_t persist_seq);
 /* Answer to a `load` effect: consecutive entries from load.first on, at least
@@ -140,8 +148,10 @@ struct raft_persist {
 
 struct raft_read_result {
     uint64_t ctx;
-    int err;        /* 0, ERR_NO_LEADER or ERR_NOT_LEADER */
-    uint64_t index; /* err == 0: serve once applied >= index */
+    int err;              /* 0, ERR_NO_LEADER or ERR_NOT_LEADER */
+    uint64_t index;       /* err == 0: serve once applied >= index */
+    uint64_t lease_ticks; /* 0: confirmed by a quorum. Else by lease: answer within so many ticks,
+                             or ask again by raft_read() */
 };
 
 struct raft_load {
@@ -183,6 +193,7 @@ struct raft_status {
     uint64_t applied;        /* handed out by `apply` */
     uint64_t durable;        /* own log, up to here */
     bool in_own_term;        /* leader: an entry of this term is committed */
+    uint64_t lease_ticks;    /* leader: it has a lease for so much longer */
     struct uuid transfer_to; /* leader: whom it hands over to; zero: nobody */
     bool disk_stalled;       /* see disk_stall_ticks */
 };

@@ -14,7 +14,7 @@
 
 static void give_result(struct raft *r, uint64_t ctx, int err, uint64_t index)
 {
-    struct raft_read_result result = {ctx, err, index};
+    struct raft_read_result result = {ctx, err, index, 0};
     RAFT_ARRAY_PUSH(&r->out.reads, result);
 }
 
@@ -43,6 +43,15 @@ void raft_read(struct raft *r, uint64_t ctx)
         give_result(r, ctx, ERR_NO_LEADER, 0);
     else
         ask_leader(r, ctx);
+}
+
+void raft_read_lease(struct raft *r, uint64_t ctx)
+{
+    struct raft_read_result result = {ctx, 0, r->commit, raft_lease_ticks(r)};
+    if (result.lease_ticks > 0)
+        RAFT_ARRAY_PUSH(&r->out.reads, result);
+    else
+        raft_read(r, ctx);
 }
 
 void raft_on_read_index(struct raft *r, const struct raft_message *m)

@@ -192,6 +192,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
     p->paused_upto_tick = 0;
     if (p->answered < m->seq)
         p->answered = m->seq;
+    raft_lease_note(r, p, m);
     bool landed = raft_progress_landed(p, m->seq);
     if (!m->append_reply.success) {
         /* A refusal of something no longer in flight is old news. */
@@ -253,6 +254,7 @@ void raft_tell_commit(struct raft *r)
 
 void raft_replication_tick(struct raft *r)
 {
+    raft_lease_tick(r);
     bool due = ++r->heartbeat_elapsed >= r->opt.heartbeat_ticks;
     if (due)
         r->heartbeat_elapsed = 0;

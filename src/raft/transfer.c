@@ -65,6 +65,7 @@ void raft_transfer_advance(struct raft *r)
     int i = raft_member_index(r, r->transfer_to);
     if (i < 0 || r->peers[i].match < raft_log_last(r->log).index)
         return;
+    raft_lease_drop(r); /* before, and for the whole term: it may arrive late (PITFALLS 46, 47) */
     struct raft_message *m = raft_send(r, RAFT_TIMEOUT_NOW, r->transfer_to);
     m->seq = r->transfer_seq = ++r->seq;
 }

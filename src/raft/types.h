@@ -101,8 +101,10 @@ struct raft_message {
             bool success;
             uint64_t match;    /* success: durable here and equal to the leader's log up to here */
             uint64_t rejected; /* failure: prev.index of the request refused */
-            struct raft_pos hint; /* failure: last position here that may still match: index is
-                                     below `rejected` (PITFALLS 20), term that of our entry there */
+            struct raft_pos hint;   /* failure: last position here that may still match: index is
+                                       below `rejected` (PITFALLS 20), term that of our entry there */
+            uint64_t promise_ticks; /* after receiving the append it votes for nobody else for so
+                                       many ticks; 0: it promises nothing */
         } append_reply;
         struct {
             bool pre;

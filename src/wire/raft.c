@@ -109,6 +109,7 @@ void wire_append_reply_encode(const struct wire_message *m, struct buf *out)
     buf_put_varint(out, m->raft.append_reply.rejected);
     buf_put_varint(out, m->raft.append_reply.hint.term);
     buf_put_varint(out, m->raft.append_reply.hint.index);
+    buf_put_varint(out, m->raft.append_reply.promise_ticks);
 }
 
 void wire_append_reply_decode(struct bytes_reader *r, struct wire_message *m)
@@ -118,6 +119,7 @@ void wire_append_reply_decode(struct bytes_reader *r, struct wire_message *m)
     m->raft.append_reply.rejected = bytes_read_varint(r);
     m->raft.append_reply.hint.term = bytes_read_varint(r);
     m->raft.append_reply.hint.index = bytes_read_varint(r);
+    m->raft.append_reply.promise_ticks = bytes_read_varint(r);
     if (m->raft.append_reply.hint.term > m->header.term)
         r->failed = true;
 }

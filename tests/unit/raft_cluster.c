@@ -256,6 +256,7 @@ static void note_read(struct sim_node *n, const struct raft_read_result *result)
         read->done = true;
         read->err = result->err;
         read->index = result->index;
+        read->lease_ticks = result->lease_ticks;
         if (result->err == 0)
             assert_true(result->index >= read->at_least);
     }
@@ -521,7 +522,14 @@ int cluster_change(struct cluster *c, unsigned node, const struct raft_change ch
     return rc;
 }
 
-uint64_t cluster_read(struct cluster *c, unsigned node)
+int cluster_transfer(struct cluster *c, unsigned node, struct uuid to)
+{
+    int rc = raft_transfer(c->nodes[node].core, to);
+    cluster_pump(c, node);
+    return rc;
+}
+
+static uint64_t start_read(struct cluster *c, unsigned node)
 {
     struct sim_node *n = &c->nodes[node];
     if (n->n_reads == CLUSTER_READS) { /* forget the oldest half */
@@ -530,7 +538,21 @@ uint64_t cluster_read(struct cluster *c, unsigned node)
     }
     uint64_t ctx = ++c->next_ctx;
     n->reads[n->n_reads++] = (struct sim_read){.ctx = ctx, .at_least = c->n_committed};
-    raft_read(n->core, ctx);
+    return ctx;
+}
+
+uint64_t cluster_read(struct cluster *c, unsigned node)
+{
+    uint64_t ctx = start_read(c, node);
+    raft_read(c->nodes[node].core, ctx);
+    cluster_pump(c, node);
+    return ctx;
+}
+
+uint64_t cluster_read_lease(struct cluster *c, unsigned node)
+{
+    uint64_t ctx = start_read(c, node);
+    raft_read_lease(c->nodes[node].core, ctx);
     cluster_pump(c, node);
     return ctx;
 }

@@ -40,6 +40,7 @@ struct sim_read {
     bool done;
     int err;
     uint64_t index;
+    uint64_t lease_ticks; /* 0: not by lease */
 };
 
 struct sim_node {
@@ -159,8 +160,10 @@ void cluster_write_entries(struct cluster *c, unsigned node, unsigned n);
 /* A change of one wish each in parallel: types[i] for nodes[i]. */
 int cluster_change(struct cluster *c, unsigned node, const struct raft_change changes[],
                    unsigned n);
+int cluster_transfer(struct cluster *c, unsigned node, struct uuid to);
 struct raft_change cluster_wish(enum raft_change_type type, unsigned node);
 uint64_t cluster_read(struct cluster *c, unsigned node);
+uint64_t cluster_read_lease(struct cluster *c, unsigned node);
 /* The result of a read, NULL: none yet. */
 const struct sim_read *cluster_read_result(const struct cluster *c, unsigned node, uint64_t ctx);
 

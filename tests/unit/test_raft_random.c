@@ -104,8 +104,7 @@ static void step_transfer(struct cluster *c, struct tally *tally)
     struct uuid to = chance(c, 500) ? UUID_ZERO : cluster_id(node_of(c));
     if (leader < 0)
         return;
-    tally->transfers += raft_transfer(c->nodes[leader].core, to) == 0;
-    cluster_pump(c, (unsigned)leader);
+    tally->transfers += cluster_transfer(c, (unsigned)leader, to) == 0;
 }
 
 static void step_node(struct cluster *c, const struct weather *w, struct tally *tally)

@@ -21,13 +21,6 @@ static struct cluster *led_by_0(unsigned n_nodes, unsigned n_voters)
     return c;
 }
 
-static int transfer(struct cluster *c, unsigned node, struct uuid to)
-{
-    int err = raft_transfer(c->nodes[node].core, to);
-    cluster_pump(c, node);
-    return err;
-}
-
 static bool is_transferring(const struct cluster *c, unsigned node)
 {
     return !uuid_is_zero(cluster_status(c, node).transfer_to);
@@ -38,7 +31,7 @@ static void test_transfer_makes_the_target_leader_without_a_timeout(void **state
     (void)state;
     struct cluster *c = led_by_0(3, 3);
     uint64_t term = cluster_status(c, 0).term;
-    assert_int_equal(transfer(c, 0, cluster_id(2)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(2)), 0);
     cluster_settle(c); /* not a single tick */
     assert_int_equal(cluster_status(c, 2).role, RAFT_LEADER);
     assert_int_equal(cluster_status(c, 2).term, term + 1);
@@ -56,7 +49,7 @@ static void test_transfer_of_two_voters_takes_the_old_leaders_vote(void **state)
 {
     (void)state;
     struct cluster *c = led_by_0(2, 2);
-    assert_int_equal(transfer(c, 0, UUID_ZERO), 0);
+    assert_int_equal(cluster_transfer(c, 0, UUID_ZERO), 0);
     cluster_settle(c);
     assert_int_equal(cluster_status(c, 1).role, RAFT_LEADER);
     cluster_free(&c);
@@ -69,7 +62,7 @@ static void test_transfer_waits_for_the_targets_log_and_takes_no_proposals(void 
     struct cluster *c = led_by_0(3, 3);
     c->cut[0][2] = c->cut[2][0] = true;
     cluster_write_entries(c, 0, 2); /* 1 has them, 2 has not */
-    assert_int_equal(transfer(c, 0, cluster_id(2)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(2)), 0);
     struct raft_pos pos;
     struct raft_change remove = cluster_wish(RAFT_REMOVE, 1);
     assert_int_equal(cluster_propose(c, 0, &pos), ERR_IN_PROGRESS);
@@ -91,7 +84,7 @@ static void test_transfer_without_result_ends_after_one_election_timeout(void **
     struct cluster *c = led_by_0(3, 3);
     uint64_t term = cluster_status(c, 0).term;
     cluster_crash(c, 2);
-    assert_int_equal(transfer(c, 0, cluster_id(2)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(2)), 0);
     struct raft_pos pos;
     cluster_run_node(c, 0, ELECTION_TICKS_MAX - 1);
     assert_int_equal(cluster_propose(c, 0, &pos), ERR_IN_PROGRESS);
@@ -110,18 +103,18 @@ static void test_transfer_to_who_cannot_lead_is_refused(void **state)
     struct raft_change add = cluster_wish(RAFT_ADD_LEARNER, 3);
     assert_int_equal(cluster_change(c, 0, &add, 1), 0);
     cluster_run(c, 2 * HEARTBEAT_TICKS);
-    assert_int_equal(transfer(c, 0, cluster_id(3)), ERR_NOT_ALLOWED); /* a learner */
-    assert_int_equal(transfer(c, 0, cluster_id(0)), ERR_NOT_ALLOWED); /* itself */
-    assert_int_equal(transfer(c, 0, cluster_id(4)), ERR_NOT_FOUND);   /* no member */
-    assert_int_equal(transfer(c, 1, cluster_id(2)), ERR_NOT_LEADER);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(3)), ERR_NOT_ALLOWED); /* a learner */
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(0)), ERR_NOT_ALLOWED); /* itself */
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(4)), ERR_NOT_FOUND);   /* no member */
+    assert_int_equal(cluster_transfer(c, 1, cluster_id(2)), ERR_NOT_LEADER);
     struct raft_message now =
         cluster_message(RAFT_TIMEOUT_NOW, 0, 3, cluster_status(c, 0).term, 1 << 20);
     assert_int_equal(cluster_receive(c, 3, &now), 0); /* whoever sent it, the learner refuses */
     assert_false(cluster_find(c, RAFT_TIMEOUT_NOW_REPLY, 3, 0)->timeout_now_reply.ok);
     assert_int_equal(cluster_status(c, 3).role, RAFT_FOLLOWER);
-    assert_int_equal(transfer(c, 0, cluster_id(1)), 0);
-    assert_int_equal(transfer(c, 0, cluster_id(1)), 0);
-    assert_int_equal(transfer(c, 0, cluster_id(2)), ERR_IN_PROGRESS);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(1)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(1)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(2)), ERR_IN_PROGRESS);
     cluster_free(&c);
 }
 
@@ -135,14 +128,15 @@ static void test_transfer_to_anybody_finds_the_best_voter(void **state)
     cluster_run(c, 2 * HEARTBEAT_TICKS);
     c->cut[0][1] = true;
     cluster_write_entries(c, 0, 1); /* 2 and the learner have it */
-    assert_int_equal(transfer(c, 0, UUID_ZERO), 0);
+    assert_int_equal(cluster_transfer(c, 0, UUID_ZERO), 0);
     assert_true(uuid_equal(cluster_status(c, 0).transfer_to, cluster_id(2)));
     cluster_free(&c);
 
     c = led_by_0(3, 3);
     cluster_cut_off(c, 0);
     cluster_run_node(c, 0, ELECTION_TICKS_MIN);
-    assert_int_equal(transfer(c, 0, UUID_ZERO), ERR_NOT_FOUND); /* nobody answers any more */
+    assert_int_equal(cluster_transfer(c, 0, UUID_ZERO),
+                     ERR_NOT_FOUND); /* nobody answers any more */
     cluster_free(&c);
 }
 
@@ -152,7 +146,7 @@ static void test_transfer_target_that_is_persisting_refuses(void **state)
     (void)state;
     struct cluster *c = led_by_0(3, 3);
     uint64_t term = cluster_status(c, 0).term;
-    assert_int_equal(transfer(c, 0, cluster_id(2)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(2)), 0);
     /* The target gets an entry that its disk has not written yet: the leader is not to know. */
     c->late_disk[2] = true;
     struct raft_pos last = cluster_status(c, 2).last;
@@ -212,7 +206,7 @@ static void test_timeout_now_lost_is_repeated_and_stale_is_refused(void **state)
     (void)state;
     struct cluster *c = led_by_0(3, 3);
     uint64_t term = cluster_status(c, 0).term;
-    assert_int_equal(transfer(c, 0, cluster_id(1)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(1)), 0);
     assert_non_null(cluster_find(c, RAFT_TIMEOUT_NOW, 0, 1));
     cluster_drop_all(c);
     for (unsigned i = 0; i < HEARTBEAT_TICKS; i++)
@@ -249,7 +243,7 @@ static void test_timeout_now_of_another_than_the_leader_is_refused(void **state)
     cluster_free(&c);
 
     c = led_by_0(3, 3);
-    assert_int_equal(transfer(c, 0, cluster_id(1)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(1)), 0);
     struct raft_message no = cluster_message(RAFT_TIMEOUT_NOW_REPLY, 2, 0, term,
                                              cluster_find(c, RAFT_TIMEOUT_NOW, 0, 1)->seq);
     assert_int_equal(cluster_receive(c, 0, &no), 0);
@@ -271,7 +265,7 @@ static void test_transfer_holds_changes_back_until_it_is_over(void **state)
     assert_int_equal(cluster_change(c, 0, changes, 2), 0);
     uint64_t joint = cluster_status(c, 0).last.index;
     c->cut[0][2] = true;
-    assert_int_equal(transfer(c, 0, cluster_id(2)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(2)), 0);
     cluster_settle(c);
     cluster_run_node(c, 0, ELECTION_TICKS_MAX - 1);
     assert_int_equal(cluster_status(c, 0).commit, joint);
@@ -289,7 +283,7 @@ static void test_transfer_target_that_crashes_leaves_a_working_cluster(void **st
 {
     (void)state;
     struct cluster *c = led_by_0(3, 3);
-    assert_int_equal(transfer(c, 0, cluster_id(1)), 0);
+    assert_int_equal(cluster_transfer(c, 0, cluster_id(1)), 0);
     cluster_deliver(c, 0);
     assert_int_equal(cluster_status(c, 1).role, RAFT_CANDIDATE);
     cluster_drop_all(c);

@@ -128,9 +128,9 @@ static void test_positions_and_flags_that_cannot_be_are_refused(void **state)
     wire_assert_payload_refused(WIRE_VOTE_REPLY, 3, &b);
     buf_append(&b, "\2", 1);
     wire_assert_payload_refused(WIRE_TIMEOUT_NOW_REPLY, 3, &b);
-    buf_append(&b, "\0\0\7\3\6", 5); /* append reply: hint of term 3 */
+    buf_append(&b, "\0\0\7\3\6\0", 6); /* append reply: hint of term 3 */
     wire_assert_payload_taken(WIRE_APPEND_REPLY, 3, &b);
-    buf_append(&b, "\0\0\7\4\6", 5);
+    buf_append(&b, "\0\0\7\4\6\0", 6);
     wire_assert_payload_refused(WIRE_APPEND_REPLY, 3, &b);
     buf_append(&b, "\0", 1); /* refused for no reason */
     wire_assert_payload_refused(WIRE_REFUSED, 3, &b);

@@ -105,6 +105,7 @@ static void make_raft(enum wire_type type, enum wire_sample s, struct wire_messa
         m->raft.append_reply.success = yes;
         m->raft.append_reply.match = pick(s, 70);
         m->raft.append_reply.rejected = pick(s, 71);
+        m->raft.append_reply.promise_ticks = pick(s, 19);
         m->raft.append_reply.hint = (struct raft_pos){pick(s, 3), pick(s, 72)};
     } else if (type == WIRE_VOTE) {
         m->raft.vote.pre = s == WIRE_SAMPLE_MOST;
