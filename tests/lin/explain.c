@@ -82,12 +82,15 @@ static void put_order(struct buf *out, const struct search *s, const struct lin_
     }
 }
 
-static void put_obstacle(struct buf *out, const struct move *m, uint64_t state)
+static void put_obstacle(struct buf *out, const struct search_item *item, uint64_t state)
 {
+    const struct move *m = &item->move;
     if (m->need == MOVE_NEVER)
         buf_append_str(out, "contradicts itself");
     else if (move_fits(m, state))
-        buf_append_str(out, "fits, and no order that goes on with it gets further");
+        buf_append_str(out, item->optional
+                                ? "may come, and does not help"
+                                : "fits, and no order that goes on with it gets further");
     else if (m->need == MOVE_UNLESS)
         buf_append_str(out, "needs another value");
     else {
@@ -115,7 +118,7 @@ static void put_choices(struct buf *out, const struct search *s, const struct li
         buf_append_str(out, "    ");
         put_op(out, &ops[item->op]);
         buf_append_str(out, ": ");
-        put_obstacle(out, &item->move, s->state);
+        put_obstacle(out, item, s->state);
         buf_append_str(out, "\n");
     }
     if (n > LINES_MAX)

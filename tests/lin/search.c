@@ -8,11 +8,11 @@
  * - An operation that only looks, and fits, comes at once: moved forward to
  *   here it changes nothing for the others.
  * - An optional operation is placed only if it changes the value and the next
- *   one notices, that is, does not fit every value: else it can be left out.
+ *   one notices, that is, fits that value but not every one: else it can be left out.
  * - Of optional operations that do the same, the one called first comes first:
  *   else they can change places.
- * - A set of placed operations with a value that was reached before, and led
- *   nowhere, is not entered again.
+ * - Where a set of placed operations and a value were reached before and led
+ *   nowhere, they are not tried again, nor with more optional ones placed.
  */
 #include "lin/search.h"
 
@@ -94,8 +94,10 @@ static void place_looks(struct search *s)
     }
 }
 
-/* The state as a string: value, shape, the required bits from the first word
- * that is not full to the last that is not empty, the optional bits. */
+/* Whether the search was not yet in this state, nor in one that differs only
+ * in having more choice left: fewer optional ones placed, or the last one
+ * noticed. Its name is: value; shape; the required bits from the first word
+ * that is not full to the last that is not empty. */
 static bool is_new(struct search *s)
 {
     size_t left = s->n_required_placed - WORD_BITS * s->first_open;
@@ -105,10 +107,24 @@ static bool is_new(struct search *s)
         left -= (size_t)__builtin_popcountll(s->bits[word]);
     }
     s->string[0] = s->state;
-    s->string[1] = ((uint64_t)s->first_open << 32 | (word - s->first_open)) << 1 | s->unnoticed;
-    for (size_t i = 0; i < s->optional_words; i++)
-        s->string[n++] = s->bits[s->required_words + i];
-    return seen_add(&s->seen, s->string, n);
+    s->string[1] = (uint64_t)s->first_open << 32 | (word - s->first_open);
+    if (s->n_optional == 0)
+        return seen_add(&s->seen, s->string, n, 0);
+    uint64_t *set = s->string + n;
+    memcpy(set, s->bits + s->required_words, s->optional_words * sizeof *set);
+    set[s->n_optional / WORD_BITS] |= (uint64_t)s->unnoticed << (s->n_optional % WORD_BITS);
+    return seen_add(&s->seen, s->string, n, s->optional_words);
+}
+
+/* Whether one that may come next is there to notice that the register holds this. */
+static bool would_notice(const struct search *s, uint64_t value)
+{
+    for (uint32_t e = s->entries[0].next; !s->entries[e].is_end; e = s->entries[e].next) {
+        const struct move *m = &s->items[s->entries[e].item].move;
+        if (m->need != MOVE_ALWAYS && move_fits(m, value))
+            return true;
+    }
+    return false;
 }
 
 static bool may_place(const struct search *s, const struct search_item *item)
@@ -118,7 +134,7 @@ static bool may_place(const struct search *s, const struct search_item *item)
     if (!item->optional)
         return true;
     bool is_turn = item->twin == SEARCH_NONE || s->items[item->twin].placed;
-    return is_turn && item->move.leaves != s->state;
+    return is_turn && item->move.leaves != s->state && would_notice(s, item->move.leaves);
 }
 
 /* Where the search is among the choices of what comes next: first all that are

@@ -53,12 +53,12 @@ struct search {
 
     uint64_t *bits;        /* owned: which required ones are placed, then which optional ones */
     size_t required_words; /* of them */
-    size_t optional_words;
-    size_t first_open;   /* the words before it are full */
-    uint64_t *string;    /* owned: scratch for seen */
-    size_t bits_max;     /* of both */
-    uint64_t *wanted;    /* owned: scratch for what is useless */
-    uint32_t wanted_max; /* of it */
+    size_t optional_words; /* of them, with one bit to spare */
+    size_t first_open;     /* the words before it are full */
+    uint64_t *string;      /* owned: scratch for seen */
+    size_t bits_max;       /* of both */
+    uint64_t *wanted;      /* owned: scratch for what is useless */
+    uint32_t wanted_max;   /* of it */
     struct seen seen;
     uint64_t steps;
 

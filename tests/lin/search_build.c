@@ -147,7 +147,7 @@ static void number_optional(struct search *s)
 static void make_room(struct search *s)
 {
     s->required_words = (s->n_required + WORD_BITS - 1) / WORD_BITS;
-    s->optional_words = (s->n_optional + WORD_BITS - 1) / WORD_BITS;
+    s->optional_words = s->n_optional / WORD_BITS + 1;
     size_t n = s->required_words + s->optional_words;
     if (n > s->bits_max || !s->bits) {
         s->bits_max = 2 * n + 1;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * A set of word strings that only grows until it is cleared: the states that
- * a search has been in. Clearing costs nothing, however large it was.
+ * The states that a search has been in. Each is a string of words: a name and
+ * then a set of bits that were spent to get there; of two with the same name
+ * the one that spent a part of the other's bits is as good. It only grows
+ * until it is cleared, and that costs nothing, however large it was.
  */
 #ifndef TESTS_LIN_SEEN_H
 #define TESTS_LIN_SEEN_H
@@ -11,9 +13,9 @@
 
 struct seen_slot {
     uint32_t generation; /* of another than the set's: free */
-    uint32_t n_words;
+    uint32_t shape;      /* the number of words, and whether they are a name or a whole string */
     uint64_t hash;
-    size_t offset; /* in words */
+    size_t record; /* offset in words; that of a name is the last one with it */
 };
 
 struct seen {
@@ -21,7 +23,7 @@ struct seen {
     size_t n_slots;          /* a power of two, or 0 */
     size_t n_used;
     uint32_t generation;
-    uint64_t *words; /* owned: all strings, one after the other */
+    uint64_t *words; /* owned: records, each the offset of the last with its name, and a string */
     size_t n_words;
     size_t words_max;
 };
@@ -29,9 +31,10 @@ struct seen {
 /* Zero-initialised it is valid once cleared. */
 void seen_clear(struct seen *s);
 void seen_free(struct seen *s);
-/* false: it was there. */
-bool seen_add(struct seen *s, const uint64_t *string, size_t n_words);
-/* What the strings of now need. */
+/* false, and not added: the string was there, or one as good was among the last ones added with
+ * this name. */
+bool seen_add(struct seen *s, const uint64_t *string, size_t name_words, size_t set_words);
+/* What the states of now need. */
 size_t seen_bytes(const struct seen *s);
 
 #endif

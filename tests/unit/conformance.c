@@ -133,6 +133,17 @@ static bool find_directory(const char *directory, char *out, size_t size)
     return true;
 }
 
+void conformance_path(const char *directory, char *ret_path, size_t size)
+{
+    if (find_directory(directory, ret_path, size))
+        return;
+    const char *required = getenv("CRABCLUSTER_CONFORMANCE_REQUIRED");
+    if (required && *required && strcmp(required, "0") != 0)
+        fail_msg("the conformance data in %s is required and not there", ret_path);
+    print_message("no conformance data in %s: skipped\n", ret_path);
+    skip();
+}
+
 static int is_transcript(const struct dirent *e)
 {
     size_t len = strlen(e->d_name);
@@ -143,13 +154,7 @@ void conformance_each(const char *directory, void (*begin)(void *context), confo
                       void *context)
 {
     char path[2048];
-    if (!find_directory(directory, path, sizeof path)) {
-        const char *required = getenv("CRABCLUSTER_CONFORMANCE_REQUIRED");
-        if (required && *required && strcmp(required, "0") != 0)
-            fail_msg("the conformance data in %s is required and not there", path);
-        print_message("no conformance data in %s: skipped\n", path);
-        skip();
-    }
+    conformance_path(directory, path, sizeof path);
     struct dirent **names;
     int n_files = scandir(path, &names, is_transcript, alphasort);
     assert_true(n_files > 0);

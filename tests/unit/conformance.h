@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Reads test data in the form of etcd-io/raft's transcripts: comments with #,
- * a directive with arguments, lines of input, ----, the expected output up to
- * a blank line.
+ * Finds the conformance data and reads what is in the form of etcd-io/raft's
+ * transcripts: comments with #, a directive with arguments, lines of input,
+ * ----, the expected output up to a blank line.
  */
 #ifndef TESTS_UNIT_CONFORMANCE_H
 #define TESTS_UNIT_CONFORMANCE_H
@@ -30,10 +30,13 @@ struct conformance_case {
 typedef void conformance_run(const struct conformance_case *c, void *context);
 
 /* Runs every case of every *.txt in this directory of the conformance data, a
- * file at a time; begin() comes before each file. Skips the test (says so) when
- * the data is not there; fails it when it is required. */
+ * file at a time; begin() comes before each file. Without data: as conformance_path(). */
 void conformance_each(const char *directory, void (*begin)(void *context), conformance_run *run,
                       void *context);
+
+/* The path of this directory of the conformance data, in ret_path. Skips the test (says so) when
+ * it is not there; fails it when it is required. */
+void conformance_path(const char *directory, char *ret_path, size_t size);
 
 /* NULL: not given. */
 const struct conformance_arg *conformance_arg(const struct conformance_case *c, const char *key);
