@@ -8,11 +8,11 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
-#include "raft/core.h"
 
 #define CHECK_EVERY 32 /* turns between the checks that look at everything */
 
-#define LONG_CATCH_UP 500
+#define LONG_CATCH_UP         500 /* entries */
+#define ACKNOWLEDGED_BEFORE_S 10
 
 static unsigned long long ull(uint64_t v)
 {
@@ -49,6 +49,25 @@ static void check_complete(struct sim *s, unsigned i, uint64_t term)
     }
 }
 
+static bool is_voter(const struct sim *s, unsigned i)
+{
+    const struct raft_config *c = raft_config(s->nodes[i].driver->raft, NULL);
+    const struct raft_member *m = raft_config_find(c, s->nodes[i].disk.identity.node);
+    return m && raft_member_votes(m);
+}
+
+/* It is or was a voter: it may have to lead while the configuration that takes its vote away is
+ * not committed. Its vote for itself is on its disk. */
+static void check_electable(struct sim *s, unsigned i, uint64_t term)
+{
+    const struct storage_identity *identity = &s->nodes[i].disk.identity;
+    const struct raft_hard_state *hs = &s->nodes[i].disk.hard_state;
+    SIM_SAFE(s, s->nodes[i].ever_voted || is_voter(s, i),
+             "node %u leads term %llu without being a voter", i, ull(term));
+    SIM_SAFE(s, hs->term > term || (hs->term == term && uuid_equal(hs->vote, identity->node)),
+             "node %u leads term %llu before its own vote is on its disk", i, ull(term));
+}
+
 static void check_role(struct sim *s, unsigned i, const struct raft_status *now)
 {
     const struct raft_status *before = &s->nodes[i].seen;
@@ -56,6 +75,7 @@ static void check_role(struct sim *s, unsigned i, const struct raft_status *now)
         if (before->role == RAFT_LEADER && before->term == now->term)
             return;
         note_leader(s, i, now->term);
+        check_electable(s, i, now->term);
         check_complete(s, i, now->term);
         s->counts->elections++;
         trace(s, "node %u leads term %llu, log up to %llu", i, ull(now->term),
@@ -71,14 +91,43 @@ static void check_role(struct sim *s, unsigned i, const struct raft_status *now)
 
 /* ---- commits ---- */
 
+/* Its disk was wiped so short a time ago that its acknowledgements may still be on their way. */
+static bool was_wiped(const struct sim *s, const struct raft_member *m)
+{
+    for (unsigned i = 0; i < SIM_WIPED && i < s->n_wiped; i++)
+        if (uuid_equal(s->wiped[i].id, m->id) && s->wiped[i].incarnation == m->incarnation)
+            return s->now_us - s->wiped[i].at_us < ACKNOWLEDGED_BEFORE_S * SIM_S;
+    return false;
+}
+
+/* More than half of the voters of one kind. */
+static bool has_majority(const struct sim *s, const struct raft_config *c, unsigned mask,
+                         bool with_wiped, uint8_t role)
+{
+    unsigned n = 0, there = 0;
+    for (unsigned k = 0; k < c->n_members; k++) {
+        int slot = process_of(s, &c->members[k]);
+        if (!(c->members[k].roles & role))
+            continue;
+        n++;
+        there += slot >= 0 ? mask >> slot & 1 : with_wiped && was_wiped(s, &c->members[k]);
+    }
+    return n == 0 || 2 * there > n;
+}
+
+bool check_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask)
+{
+    return has_majority(s, c, mask, false, RAFT_VOTER) &&
+           has_majority(s, c, mask, false, RAFT_VOTER_OLD);
+}
+
 static bool is_on_quorum(const struct sim *s, const struct raft_config *c, struct raft_pos pos)
 {
-    uint64_t has[LIMIT_MEMBERS] = {0};
-    for (unsigned k = 0; k < c->n_members; k++) {
-        int member = process_of(s, c->members[k].id);
-        has[k] = member >= 0 && disk_has(&s->nodes[member].disk, pos) ? pos.index : 0;
-    }
-    return raft_quorum_index(c, has) >= pos.index;
+    unsigned mask = 0;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        mask |= (unsigned)disk_has(&s->nodes[i].disk, pos) << i;
+    return has_majority(s, c, mask, true, RAFT_VOTER) &&
+           has_majority(s, c, mask, true, RAFT_VOTER_OLD);
 }
 
 static struct raft_entry *find_durable(const struct sim *s, struct raft_pos pos)
@@ -94,7 +143,7 @@ static void compare_members(struct sim *s, const struct raft_config *old,
 {
     for (unsigned k = 0; k < new->n_members; k++) {
         const struct raft_member *m = &new->members[k], *was = raft_config_find(old, m->id);
-        int slot = process_of(s, m->id);
+        int slot = process_of(s, m);
         if (!was)
             fault_count(s, FAULT_ADD);
         if (!was && slot >= 0 && s->nodes[slot].lost)
@@ -263,6 +312,7 @@ static void see(struct sim *s, unsigned i, const struct raft_status *now)
     const struct raft_config *c = raft_config(n->driver->raft, &pos);
     if (!raft_pos_equal(pos, n->seen_config_pos) || n->seen_config.n_members != c->n_members) {
         n->seen_config = *c;
+        n->ever_voted = n->ever_voted || is_voter(s, i);
         n->seen_config_pos = pos;
     }
     n->seen = *now;
@@ -308,22 +358,31 @@ static void check_refusal(struct sim *s, const struct wire_message *m)
         probe(s, PROBE_REFUSED_ID);
     else if (m->refused.code == ERR_INCARNATION_MISMATCH)
         probe(s, PROBE_REFUSED_INCARNATION);
-    else if (m->refused.code == ERR_CLUSTER_MISMATCH)
-        probe(s, PROBE_REFUSED_CLUSTER);
 }
 
-/* Successful appends are most of all answers; they are not worth decoding. */
-static bool is_success(const struct transport_request *t)
+/* A promise given is on the disk. */
+static void check_promise(struct sim *s, unsigned i, const struct raft_message *m)
 {
-    return t->reply.data[5] == WIRE_APPEND_REPLY && t->reply.data[WIRE_HEADER_BYTES] == 1;
+    const struct disk *d = &s->nodes[i].disk;
+    const struct raft_hard_state *hs = &d->hard_state;
+    if (m->type == RAFT_APPEND_REPLY) {
+        SIM_SAFE(s, hs->term >= m->term, "node %u tells term %llu, which is not on its disk", i,
+                 ull(m->term));
+        SIM_SAFE(s, !m->append_reply.success || d->n_log >= m->append_reply.match,
+                 "node %u acknowledges entry %llu, which is not on its disk", i,
+                 ull(m->append_reply.match));
+    }
+    if (m->type == RAFT_VOTE_REPLY && m->vote_reply.granted && !m->vote_reply.pre)
+        SIM_SAFE(s, hs->term > m->term || (hs->term == m->term && uuid_equal(hs->vote, m->to)),
+                 "node %u votes in term %llu, which is not on its disk", i, ull(m->term));
 }
 
 void check_answered(struct sim *s, unsigned node, const struct transport_request *t)
 {
     struct wire_message m;
-    if (t->http_status != 200 || t->reply.len <= WIRE_HEADER_BYTES || is_success(t) ||
-        wire_decode(t->reply.data, t->reply.len, &m) < 0)
+    if (wire_decode(t->reply.data, t->reply.len, &m) < 0)
         return;
+    check_promise(s, node, &m.raft);
     bool knows_leader = !uuid_is_zero(raft_status(s->nodes[node].driver->raft).leader);
     if (m.header.type == WIRE_REFUSED)
         check_refusal(s, &m);

@@ -20,6 +20,7 @@
     X(RESET, "network: reset, answer lost after delivery")                                         \
     X(REPLAY, "network: old message replayed")                                                     \
     X(KILL, "process: killed")                                                                     \
+    X(POWER, "process: all killed at once")                                                        \
     X(RESTART, "process: restarted")                                                               \
     X(STOP, "process: stopped in order")                                                           \
     X(PAUSE, "process: paused")                                                                    \
@@ -36,7 +37,8 @@
     X(PROMOTE, "membership: promote")                                                              \
     X(REMOVE, "membership: remove")                                                                \
     X(REPLACE, "membership: joint change")                                                         \
-    X(WIPE, "membership: disk wiped")                                                              \
+    X(WIPE, "membership: disk wiped, the node has a new id")                                       \
+    X(WIPE_SAME, "membership: disk wiped under the same id")                                       \
     X(RETRY, "client: retry elsewhere")                                                            \
     X(TWIN, "client: duplicate")                                                                   \
     X(VANISH, "client: vanished")                                                                  \
@@ -61,7 +63,6 @@
     X(APPEND_REFUSED, "an append was refused")                                                     \
     X(REFUSED_ID, "a message was refused: another id")                                             \
     X(REFUSED_INCARNATION, "a message was refused: another incarnation")                           \
-    X(REFUSED_CLUSTER, "a message was refused: another cluster")                                   \
     X(WRITE_UNKNOWN, "a write ended with an unknown outcome")                                      \
     X(UNKNOWN_COMMITTED, "such a write was committed after all")                                   \
     X(WRITE_NO_LEADER, "a write was refused for lack of a leader")                                 \

@@ -155,13 +155,15 @@ void disk_crash(struct sim *s, unsigned i)
     d->busy = false;
 }
 
-void disk_wipe(struct disk *d)
+void disk_wipe(struct disk *d, bool same_id)
 {
     cut_log(d, 1);
     d->hard_state = (struct raft_hard_state){0};
-    unsigned made = ++d->sim->n_ids;
-    uint64_t hi = rng_next(&d->sim->rng), incarnation = rng_next(&d->sim->rng);
-    d->identity = (struct storage_identity){.node = {hi, made}, .incarnation = incarnation | 1};
+    struct uuid id = {rng_next(&d->sim->rng), ++d->sim->n_disks};
+    if (same_id)
+        id = d->identity.node;
+    uint64_t incarnation = rng_next(&d->sim->rng) | 1;
+    d->identity = (struct storage_identity){.node = id, .incarnation = incarnation};
 }
 
 void disk_free(struct disk *d)

@@ -8,7 +8,8 @@
 
 static uint64_t some_time(struct sim *s)
 {
-    return sim_random_gap(s, sim_random(s, 0, 3) == 0 ? 5 * SIM_S : SIM_S);
+    uint64_t us = sim_random_gap(s, s->plan.fault_time_us);
+    return us < 8 * SIM_S ? us : 8 * SIM_S;
 }
 
 /* The matching heal event: what, on which node, with which partner. */
@@ -19,6 +20,10 @@ static void heal_after(struct sim *s, uint64_t us, enum sim_fault what, unsigned
 
 static unsigned some_slot(struct sim *s)
 {
+    bool at_leader = sim_random(s, 0, 99) < s->plan.pct_at_leader;
+    for (unsigned i = 0; i < SIM_NODES && at_leader; i++)
+        if (is_up(s, i) && driver_is_leader(s->nodes[i].driver))
+            return i;
     return (unsigned)sim_random(s, 0, s->plan.n_slots - 1);
 }
 
@@ -27,6 +32,8 @@ static unsigned some_slot(struct sim *s)
 static void partition(struct sim *s, bool bridge)
 {
     unsigned side = (unsigned)sim_random(s, 1, (1u << s->plan.n_slots) - 1);
+    if (!bridge && sim_random(s, 0, 2) == 0)
+        side = 1u << some_slot(s);
     unsigned middle = bridge ? some_slot(s) : SIM_NODES;
     for (unsigned i = 0; i < SIM_NODES; i++)
         for (unsigned k = 0; k < SIM_NODES; k++)
@@ -75,12 +82,19 @@ static void end_process(struct sim *s, unsigned i, bool in_order)
     restart_after(s, i, us);
 }
 
+static void cut_power(struct sim *s)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (is_up(s, i))
+            end_process(s, i, false);
+}
+
 static void pause_node(struct sim *s, unsigned i, bool suspend)
 {
     struct sim_node *n = &s->nodes[i];
+    if (n->clock.drift_ppm == CLOCK_STANDS)
+        return;
     uint64_t us = some_time(s);
-    if (us > 8 * SIM_S)
-        us = 8 * SIM_S;
     n->paused_until_us = s->now_us + us;
     trace(s, "node %u %s for %llu ms", i, suspend ? "suspended" : "paused",
           (unsigned long long)(us / SIM_MS));
@@ -88,7 +102,7 @@ static void pause_node(struct sim *s, unsigned i, bool suspend)
         return;
     uint64_t clock = clock_us(s, i);
     int64_t drift_ppm = n->clock.drift_ppm;
-    clock_set(s, i, clock, -1000000); /* stands still */
+    clock_set(s, i, clock, CLOCK_STANDS);
     heal_after(s, us, FAULT_SUSPEND, i, (uint64_t)drift_ppm);
 }
 
@@ -113,8 +127,8 @@ static void stall(struct sim *s, unsigned i)
 static void change_drift(struct sim *s, unsigned i)
 {
     uint64_t clock = clock_us(s, i);
-    if (s->nodes[i].clock.drift_ppm <= -1000000)
-        return; /* suspended */
+    if (s->nodes[i].clock.drift_ppm == CLOCK_STANDS)
+        return;
     int64_t max = (int64_t)s->plan.drift_ppm_max;
     int64_t drift_ppm = (int64_t)sim_random(s, 0, (uint64_t)(2 * max)) - max;
     clock_set(s, i, clock, drift_ppm);
@@ -136,11 +150,10 @@ static void jump(struct sim *s, unsigned i)
  * configuration that anybody goes by. */
 static bool may_wipe(const struct sim *s, unsigned victim)
 {
-    if (s->n_log == 0 || s->admin_calls > 0 || s->now_us < s->admin_quiet_at_us ||
-        s->n_lost + 1 >= sizeof s->lost / sizeof s->lost[0])
+    if (s->n_log == 0 || s->admin_calls > 0 || s->now_us < s->admin_quiet_at_us)
         return false;
     unsigned mask = ((1u << SIM_NODES) - 1) & ~(1u << victim);
-    if (raft_config_is_joint(&s->config) || !liveness_has_quorum(s, &s->config, mask))
+    if (raft_config_is_joint(&s->config) || !check_has_quorum(s, &s->config, mask))
         return false;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         const struct sim_node *n = &s->nodes[i];
@@ -150,13 +163,13 @@ static bool may_wipe(const struct sim *s, unsigned victim)
     return true;
 }
 
-static bool wipe(struct sim *s, unsigned i)
+static bool wipe(struct sim *s, unsigned i, bool same_id)
 {
     if (!may_wipe(s, i))
         return false;
     if (is_up(s, i))
         process_kill(s, i);
-    process_wipe(s, i);
+    process_wipe(s, i, same_id);
     s->nodes[i].lost = true;
     restart_after(s, i, some_time(s));
     return true;
@@ -183,8 +196,8 @@ static enum sim_fault choose(struct sim *s)
 /* False: not now. */
 static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
 {
-    if (what == FAULT_WIPE)
-        return wipe(s, i);
+    if (what == FAULT_WIPE || what == FAULT_WIPE_SAME)
+        return wipe(s, i, what == FAULT_WIPE_SAME);
     if (what == FAULT_DRIFT) {
         change_drift(s, i);
         return true;
@@ -212,6 +225,8 @@ static bool inject(struct sim *s, enum sim_fault what)
         partition(s, what == FAULT_BRIDGE);
     else if (what == FAULT_ONE_WAY)
         one_way(s);
+    else if (what == FAULT_POWER)
+        cut_power(s);
     else if (what == FAULT_CLOG)
         clog_links(s);
     else if (what == FAULT_REPLAY) {
@@ -284,7 +299,7 @@ void faults_end(struct sim *s)
         n->disk.stalled_until_us = 0;
         if (n->disk.busy)
             sim_at(s, s->now_us, EVENT_DISK, i, n->life, 0, NULL);
-        if (n->clock.drift_ppm <= -1000000)
+        if (n->clock.drift_ppm == CLOCK_STANDS)
             clock_set(s, i, clock_us(s, i), 0);
         if (n->paused_until_us <= s->now_us)
             continue;

@@ -6,22 +6,8 @@
  */
 #include "sim.h"
 
-#include "base/mem.h"
-#include "raft/quorum.h"
-
 #define LIVENESS_LIMIT_S 90
 #define LIVENESS_STEP_MS 50
-
-bool liveness_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask)
-{
-    enum raft_ballot ballots[LIMIT_MEMBERS];
-    for (unsigned i = 0; i < c->n_members; i++) {
-        int slot = process_of(s, c->members[i].id);
-        bool there = slot >= 0 && (mask >> slot & 1);
-        ballots[i] = there ? RAFT_BALLOT_YES : RAFT_BALLOT_NO;
-    }
-    return raft_quorum_vote(c, ballots) == RAFT_VOTE_WON;
-}
 
 /* ---- who takes part ---- */
 
@@ -35,10 +21,10 @@ static bool concerns(const struct sim *s, unsigned i, unsigned mask)
 /* Whoever of these is elected finds a quorum by its own configuration. */
 static bool suffices(const struct sim *s, unsigned mask)
 {
-    if (!liveness_has_quorum(s, &s->config, mask))
+    if (!check_has_quorum(s, &s->config, mask))
         return false;
     for (unsigned i = 0; i < SIM_NODES; i++)
-        if (concerns(s, i, mask) && !liveness_has_quorum(s, &s->nodes[i].seen_config, mask))
+        if (concerns(s, i, mask) && !check_has_quorum(s, &s->nodes[i].seen_config, mask))
             return false;
     return true;
 }
@@ -71,7 +57,7 @@ static unsigned gather(struct sim *s)
     for (unsigned i = 0; i < s->plan.n_slots; i++) {
         if (mask >> i & 1)
             continue;
-        bool member = raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
+        bool member = process_member(s, i) != NULL;
         if (member || sim_random(s, 0, 1) == 0) /* who was removed may go on bothering */
             process_kill(s, i);
     }
@@ -102,7 +88,7 @@ static int settled(const struct sim *s, unsigned mask)
         !raft_config_is_committed(raft))
         return -1;
     for (unsigned i = 0; i < c->n_members; i++) {
-        int slot = process_of(s, c->members[i].id);
+        int slot = process_of(s, &c->members[i]);
         if (slot < 0 || !(mask >> slot & 1))
             continue;
         if (!is_up(s, (unsigned)slot) ||
@@ -158,11 +144,14 @@ void liveness_run(struct sim *s)
     uint64_t limit_us = s->now_us + LIVENESS_LIMIT_S * SIM_S;
     wait_settled(s, mask, limit_us);
     for (unsigned i = 0; i < SIM_NODES; i++) {
-        bool member = raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
+        bool member = process_member(s, i) != NULL;
         if (!member || !(mask >> i & 1) || !is_up(s, i))
             continue;
         require(s, mask, i, OP_SET, limit_us);
         require(s, mask, i, OP_READ, limit_us);
     }
     wait_settled(s, mask, limit_us);
+    sim_run(s, s->now_us + 9 * SIM_S, NULL);
+    if (!list_is_empty(&s->calls))
+        give_up(s, mask, "a request is never answered");
 }

@@ -42,6 +42,7 @@ void operator_found(struct sim *s)
 
 /* ---- wishes ---- */
 
+/* By its id: the disk may be another. */
 static bool is_member(const struct sim *s, unsigned i)
 {
     return raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
@@ -73,12 +74,12 @@ static void change_voters(struct sim *s)
     struct node_request *r = node_request_new(NODE_CHANGE_MEMBERSHIP);
     unsigned n = 0, keep_pct = (unsigned)sim_random(s, 50, 100), mask = 0;
     for (unsigned k = 0; k < s->config.n_members; k++) {
-        struct uuid id = s->config.members[k].id;
-        int slot = process_of(s, id);
+        const struct raft_member *m = &s->config.members[k];
+        int slot = process_of(s, m);
         bool last_chance = n == 0 && k + 1 == s->config.n_members;
         if (slot < 0 || (sim_random(s, 0, 99) >= keep_pct && !last_chance))
             continue;
-        r->in.change_membership.ids[n++] = id;
+        r->in.change_membership.ids[n++] = m->id;
         mask |= 1u << slot;
     }
     r->in.change_membership.n_ids = n;

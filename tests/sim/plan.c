@@ -64,21 +64,28 @@ static void plan_weather(struct sim *s, struct plan *p)
     p->ppm_duplicate = sometimes(s, 50, 100, 50000);
     p->ppm_reset = sometimes(s, 50, 100, 30000);
     p->ppm_replay = sometimes(s, 50, 1, 1);
+    static const uint64_t disks_us[] = {500, 5000, 30000, 300000};
     p->disk_min_us = sim_random(s, 50, 1000);
-    p->disk_max_us = p->disk_min_us + sim_random(s, 100, 20000);
+    uint64_t disk_us = disks_us[sim_random(s, 0, 3)];
+    p->disk_max_us = p->disk_min_us + sim_random(s, 100, disk_us);
     p->drift_ppm_max = sometimes(s, 50, 10, 100000);
 }
 
 static void plan_faults(struct sim *s, struct plan *p)
 {
     static const enum sim_fault picked[] = {
-        FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BRIDGE, FAULT_CLOG,   FAULT_REPLAY,
-        FAULT_KILL,      FAULT_STOP,    FAULT_PAUSE,  FAULT_SLOW,   FAULT_STALL,
-        FAULT_EIO,       FAULT_DRIFT,   FAULT_JUMP,   FAULT_SUSPEND};
-    p->fault_gap_us = sim_random(s, 300, 6000) * SIM_MS;
+        FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BRIDGE, FAULT_CLOG,    FAULT_REPLAY,
+        FAULT_KILL,      FAULT_STOP,    FAULT_PAUSE,  FAULT_SLOW,    FAULT_STALL,
+        FAULT_EIO,       FAULT_DRIFT,   FAULT_JUMP,   FAULT_SUSPEND, FAULT_POWER};
+    static const uint64_t gaps_ms[] = {100, 300, 1000, 4000};
+    uint64_t gap_ms = gaps_ms[sim_random(s, 0, 3)];
+    p->fault_gap_us = sim_random(s, gap_ms / 2, 2 * gap_ms) * SIM_MS;
+    p->fault_time_us = sim_random(s, gap_ms / 2, 5 * gap_ms) * SIM_MS;
+    p->pct_at_leader = (unsigned)sim_random(s, 0, 100);
     for (unsigned i = 0; i < sizeof picked / sizeof picked[0]; i++)
         p->weights[picked[i]] = sometimes(s, 60, 1, 10);
     p->weights[FAULT_WIPE] = sometimes(s, 50, 1, 3);
+    p->weights[FAULT_WIPE_SAME] = sometimes(s, 30, 1, 3);
     if (p->ppm_replay == 0)
         p->weights[FAULT_REPLAY] = 0;
 }

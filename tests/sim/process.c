@@ -120,7 +120,7 @@ void process_init(struct sim *s, unsigned i)
     name_address(s, i);
     uint64_t skew_us = sim_random(s, 0, 100 * SIM_S);
     clock_set(s, i, s->now_us + skew_us, 0);
-    disk_wipe(&n->disk);
+    disk_wipe(&n->disk, false);
     if (!s->plan.by_peers || i >= s->plan.n_founders)
         return;
     n->options.n_peers = s->plan.n_founders;
@@ -198,20 +198,32 @@ void process_stop(struct sim *s, unsigned i)
     process_kill(s, i);
 }
 
-void process_wipe(struct sim *s, unsigned i)
+void process_wipe(struct sim *s, unsigned i, bool same_id)
 {
     struct sim_node *n = &s->nodes[i];
-    ASSERT(!n->driver && s->n_lost < sizeof s->lost / sizeof s->lost[0]);
-    trace(s, "the disk of node %u is wiped", i);
-    s->lost[s->n_lost++] = n->disk.identity.node;
-    disk_wipe(&n->disk);
+    ASSERT(!n->driver);
+    trace(s, "the disk of node %u is wiped%s", i, same_id ? ", but not its id" : "");
+    unsigned place = s->n_wiped++ % SIM_WIPED;
+    s->wiped[place].id = n->disk.identity.node;
+    s->wiped[place].incarnation = n->disk.identity.incarnation;
+    s->wiped[place].at_us = s->now_us;
+    disk_wipe(&n->disk, same_id);
     n->seen_config = (struct raft_config){0};
+    n->ever_voted = false;
 }
 
-int process_of(const struct sim *s, struct uuid id)
+int process_of(const struct sim *s, const struct raft_member *m)
 {
     for (unsigned i = 0; i < SIM_NODES; i++)
-        if (uuid_equal(s->nodes[i].disk.identity.node, id))
+        if (uuid_equal(s->nodes[i].disk.identity.node, m->id) &&
+            s->nodes[i].disk.identity.incarnation == m->incarnation)
             return (int)i;
     return -1;
+}
+
+const struct raft_member *process_member(const struct sim *s, unsigned i)
+{
+    const struct storage_identity *identity = &s->nodes[i].disk.identity;
+    const struct raft_member *m = raft_config_find(&s->config, identity->node);
+    return m && m->incarnation == identity->incarnation ? m : NULL;
 }

@@ -30,6 +30,7 @@
 #define SIM_CLIENTS    12
 #define SIM_REPLAYS    32
 #define SIM_BATCH_KEYS 4
+#define SIM_WIPED      16
 
 /* ---- what a seed decides ---- */
 
@@ -45,9 +46,10 @@ struct plan {
     unsigned ppm_drop, ppm_delay, ppm_duplicate, ppm_reset, ppm_replay;
     uint64_t disk_min_us, disk_max_us;
     unsigned drift_ppm_max;
-    uint64_t fault_gap_us;
-    unsigned weights[SIM_FAULT_KINDS]; /* of the faults that faults.c picks from */
-    uint64_t operator_gap_us;          /* 0: nobody changes the membership */
+    uint64_t fault_gap_us, fault_time_us; /* in the mean */
+    unsigned pct_at_leader;               /* of the faults of one node */
+    unsigned weights[SIM_FAULT_KINDS];    /* of the faults that faults.c picks from */
+    uint64_t operator_gap_us;             /* 0: nobody changes the membership */
     uint64_t storm_us;
 };
 
@@ -105,6 +107,8 @@ struct link {
     unsigned self;
 };
 
+#define CLOCK_STANDS (-1000000) /* drift of a suspended machine */
+
 struct node_clock {
     uint64_t base_us, since_us; /* shows base_us at since_us */
     int64_t drift_ppm;
@@ -123,7 +127,8 @@ struct sim_node {
     uint64_t paused_until_us;
     uint64_t slow_us, slow_until_us; /* a turn takes so much longer */
     unsigned moves;
-    bool lost; /* a wiped disk: the id it had is gone */
+    bool lost;       /* a wiped disk: the id it had is gone */
+    bool ever_voted; /* it was a voter of some configuration, with this disk */
     /* as of the last check */
     struct raft_status seen;
     struct raft_config seen_config;
@@ -204,8 +209,12 @@ struct sim {
     bool healing; /* it is over: no more faults */
 
     struct sim_node nodes[SIM_NODES];
-    struct uuid lost[64]; /* ids whose disks are gone */
-    unsigned n_lost, n_ids;
+    unsigned n_disks; /* made so far */
+    struct {
+        struct uuid id;
+        uint64_t incarnation, at_us;
+    } wiped[SIM_WIPED]; /* the last disks that were wiped, a ring */
+    unsigned n_wiped;
     struct uuid cluster;
 
     /* net.c */
@@ -277,8 +286,9 @@ void process_kill(struct sim *s, unsigned i);
 /* As SIGTERM: leadership is given up first. */
 void process_stop(struct sim *s, unsigned i);
 void process_turn(struct sim *s, unsigned i, uint64_t at_us);
-/* A new, empty disk and with it a new id at the same address. */
-void process_wipe(struct sim *s, unsigned i);
+/* A new, empty disk and with it a new id at the same address, or the same id with a new
+ * incarnation. */
+void process_wipe(struct sim *s, unsigned i, bool same_id);
 /* The loop has something to do. */
 void process_wake(struct sim *s, unsigned i);
 void process_submit(struct sim *s, unsigned i, struct node_request *r);
@@ -289,15 +299,17 @@ static inline bool is_up(const struct sim *s, unsigned i)
 {
     return s->nodes[i].driver != NULL;
 }
-/* -1: nobody has this id (any more). */
-int process_of(const struct sim *s, struct uuid id);
+/* -1: nobody has this id with this disk (any more). */
+int process_of(const struct sim *s, const struct raft_member *m);
+/* The member that a node is, by id and disk, or NULL. */
+const struct raft_member *process_member(const struct sim *s, unsigned i);
 
 /* ---- disk.c ---- */
 void disk_init(struct sim *s, unsigned i);
 void disk_done(struct sim *s, unsigned i, uint64_t life);
 /* What was not answered yet is there or not. */
 void disk_crash(struct sim *s, unsigned i);
-void disk_wipe(struct disk *d);
+void disk_wipe(struct disk *d, bool same_id);
 void disk_free(struct disk *d);
 bool disk_has(const struct disk *d, struct raft_pos pos);
 
@@ -348,7 +360,10 @@ static inline void probe(struct sim *s, enum sim_probe p)
 void check_started(struct sim *s, unsigned i);
 void check_turn(struct sim *s, unsigned i);
 void check_end(struct sim *s);
-/* A message that a node answered. */
+/* Whether these nodes (a bit mask) are a quorum of the configuration: counted here, not by the
+ * product. */
+bool check_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask);
+/* A message that a node is about to answer. */
 void check_answered(struct sim *s, unsigned node, const struct transport_request *t);
 
 /* ---- model.c ---- */
@@ -371,8 +386,6 @@ void history_check(struct sim *s);
 
 /* ---- liveness.c ---- */
 void liveness_run(struct sim *s);
-/* Whether these nodes (a bit mask) hold a quorum of the configuration. */
-bool liveness_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask);
 
 /* ---- report.c ---- */
 enum { SIM_EXIT_SAFETY = 10, SIM_EXIT_LIVENESS = 11, SIM_EXIT_CRASH = 12, SIM_EXIT_PROBE = 13 };
