@@ -216,6 +216,9 @@ static void persist(struct driver *d, const struct raft_persist *p)
     w->seq = p->seq;
     w->hard_state = p->hard_state;
     w->truncate_from = p->truncate_from;
+    w->has_identity = d->founding;
+    w->identity = d->identity;
+    d->founding = false;
     for (unsigned i = 0; i < p->n_entries; i++)
         w->entries[i] = raft_entry_ref(p->entries[i]);
     d->storage->write(d->storage, w);

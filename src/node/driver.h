@@ -94,6 +94,7 @@ struct driver {
     uint64_t now_ms, started_ms, next_tick_ms;
     uint64_t restored_commit;
     bool stopping;
+    bool founding; /* the identity belongs into the same write as the log's first entry */
     uint64_t handover_until_ms; /* stopping: another should lead by then */
 
     struct exchanges exchanges; /* our questions under way */

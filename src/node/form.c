@@ -55,10 +55,15 @@ static void make_cluster(struct driver *d, struct uuid cluster, const struct raf
 {
     char text[UUID_TEXT_LEN + 1];
     d->identity.cluster = cluster;
-    driver_save_identity(d);
-    if (raft_bootstrap(d->raft, config) == 0)
-        LOG_INFO("made cluster %s with %u voter%s", uuid_format(cluster, text), config->n_members,
-                 config->n_members == 1 ? "" : "s");
+    if (raft_bootstrap(d->raft, config) < 0) {
+        driver_save_identity(d);
+        return;
+    }
+    /* One write: a node that came up as a member of a cluster without a first entry would wait
+     * for others for good. */
+    d->founding = true;
+    LOG_INFO("made cluster %s with %u voter%s", uuid_format(cluster, text), config->n_members,
+             config->n_members == 1 ? "" : "s");
 }
 
 static void make_cluster_of_one(struct driver *d)

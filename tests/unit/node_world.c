@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "node_world.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,6 +32,11 @@ static void disk_truncate(struct world_disk *d, uint64_t from)
 static void disk_write(struct storage *s, struct storage_write *w)
 {
     struct world_disk *d = (struct world_disk *)s;
+    if (d->writes_left == 0) {
+        storage_write_free(&w);
+        return;
+    }
+    d->writes_left--;
     if (w->has_identity)
         d->identity = w->identity;
     if (w->seq != 0) {
@@ -203,8 +209,10 @@ void world_init(struct world *w, unsigned n)
     list_init(&w->asked);
     for (unsigned i = 0; i < n; i++) {
         struct world_node *node = &w->nodes[i];
-        node->disk = (struct world_disk){
-            .storage = {.write = disk_write, .load = disk_load}, .world = w, .self = i};
+        node->disk = (struct world_disk){.storage = {.write = disk_write, .load = disk_load},
+                                         .world = w,
+                                         .self = i,
+                                         .writes_left = UINT_MAX};
         node->link = (struct world_link){.transport = {.send = link_send}, .world = w, .self = i};
         list_init(&node->disk.done);
         list_init(&node->disk.loads);

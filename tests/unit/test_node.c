@@ -2,6 +2,7 @@
  * node/: how a cluster comes to be, changes and finds its members again, seen
  * from the requests that api/ makes.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,6 +111,30 @@ static void test_init_second_time_is_not_allowed(void **state)
     assert_true(r->ret.admin.vote_committed);
     node_request_free(&r);
     world_free(&w);
+}
+
+/* Whatever was durable when it died, the node is a member of a working cluster or can be made one.
+ */
+static void test_init_cut_short_by_a_crash_can_be_done_again(void **state)
+{
+    (void)state;
+    for (unsigned n_writes = 0; n_writes < 4; n_writes++) {
+        struct world w;
+        world_init(&w, 1);
+        world_start(&w, 0);
+        w.nodes[0].disk.writes_left = n_writes;
+        struct node_request *r = world_request(&w, NODE_INIT, 1000);
+        world_submit(&w, 0, r);
+        world_run(&w, 2000);
+        node_request_free(&r);
+        world_kill(&w, 0);
+        w.nodes[0].disk.writes_left = UINT_MAX;
+        world_start(&w, 0);
+        int err = world_init_cluster(&w, 0);
+        assert_true(err == 0 || err == ERR_NOT_ALLOWED);
+        assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+        world_free(&w);
+    }
 }
 
 static void test_add_learner_of_other_cluster_is_mismatch(void **state)
@@ -346,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_wiped_member_written_to_stays_without_cluster),
         cmocka_unit_test(test_write_waiting_for_election_is_logged_once),
         cmocka_unit_test(test_init_second_time_is_not_allowed),
+        cmocka_unit_test(test_init_cut_short_by_a_crash_can_be_done_again),
         cmocka_unit_test(test_add_learner_of_other_cluster_is_mismatch),
         cmocka_unit_test(test_add_learner_dead_address_is_unreachable),
         cmocka_unit_test(test_change_membership_errors_name_their_node),
