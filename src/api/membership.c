@@ -145,6 +145,12 @@ void add_learner_finish(struct http_exchange *x)
         open_error(x, 409, "ClusterMismatch");
         put_member(x, "expected", r->ret.admin.cluster);
         break;
+    case ERR_INCARNATION_MISMATCH:
+        reply_api_err(x, 409, "IncarnationMismatch",
+                      "the node at %s has the id of a member, but not its disk; empty its data "
+                      "directory, so that it gets an id of its own",
+                      r->in.add_learner.addr);
+        return;
     case ERR_IN_PROGRESS:
         reply_in_progress(x);
         return;

@@ -285,10 +285,23 @@ static void role_changed(struct driver *d)
     writes_role_changed(d);
 }
 
+static void tell_lost_data(const struct driver *d)
+{
+    const struct raft_config *c = raft_config(d->raft, NULL);
+    struct raft_peer_status peer;
+    char id[UUID_TEXT_LEN + 1];
+    for (unsigned i = 0; i < c->n_members; i++)
+        if (raft_peer(d->raft, c->members[i].id, &peer) == 0 && peer.lost_data)
+            LOG_ERROR("node %s at %s lacks entries that it had on its disk: the disk was set back. "
+                      "It counts no more; stop it, remove it, and add it again with an empty "
+                      "data directory",
+                      uuid_format(peer.id, id), c->members[i].addr);
+}
+
 static bool is_nothing(const struct raft_effects *fx)
 {
     return fx->persist.seq == 0 && !fx->n_messages && !fx->n_apply && !fx->n_reads &&
-           !fx->n_loads && !fx->role_changed && !fx->config_changed;
+           !fx->n_loads && !fx->role_changed && !fx->config_changed && !fx->peer_lost_data;
 }
 
 /* Nothing here calls back into the core: what follows from an effect is done in the next turn. */
@@ -307,6 +320,8 @@ static bool carry_out(struct driver *d)
         reads_applied(d);
     for (unsigned i = 0; i < fx->n_loads; i++)
         load(d, &fx->loads[i]);
+    if (fx->peer_lost_data)
+        tell_lost_data(d);
     if (fx->role_changed)
         role_changed(d);
     return true;

@@ -93,11 +93,11 @@ struct node_request {
      *  NODE_WRITE: NO_LEADER (not attempted), UNKNOWN (may have been written), OVERLOADED,
      * TOO_LARGE NODE_READ: NO_LEADER, TIMEOUT NODE_INIT: NOT_ALLOWED (member already, or peers are
      * configured); ret.admin.log_id is the last NODE_ADD_LEARNER: UNREACHABLE, ID_MISMATCH
-     * (ret.admin.found), CLUSTER_MISMATCH, IN_PROGRESS, NO_LEADER, UNKNOWN, TIMEOUT (added, but not
-     * caught up in time), TOO_LARGE (members) NODE_CHANGE_MEMBERSHIP: EMPTY, NOT_FOUND
-     * (ret.admin.id), LAGGING (ret.admin.id, distance), IN_PROGRESS (ret.admin.log_id), NO_LEADER,
-     * UNKNOWN all but STATUS, PEER, INIT: UNINITIALIZED (this node belongs to no cluster, and how
-     * to make one is in the text of the answer); all: SHUTDOWN */
+     * (ret.admin.found), CLUSTER_MISMATCH, INCARNATION_MISMATCH, IN_PROGRESS, NO_LEADER, UNKNOWN,
+     * TIMEOUT (added, but not caught up in time), TOO_LARGE (members) NODE_CHANGE_MEMBERSHIP:
+     * EMPTY, NOT_FOUND (ret.admin.id), LAGGING (ret.admin.id, distance), IN_PROGRESS
+     * (ret.admin.log_id), NO_LEADER, UNKNOWN all but STATUS, PEER, INIT: UNINITIALIZED (this node
+     * belongs to no cluster, and how to make one is in the text of the answer); all: SHUTDOWN */
     int err;
     union {
         struct {

@@ -106,14 +106,18 @@ static void remove_member(struct raft_config *c, struct uuid id)
     drop_without_roles(c);
 }
 
-static void update_member(struct raft_config *c, const struct raft_member *wish)
+/* Its address may change, its disk may not: what the old one promised is gone (PITFALLS 41). */
+static int update_member(struct raft_config *c, const struct raft_member *wish)
 {
     struct raft_member *m = find(c, wish->id);
     if (!m)
-        return;
+        return 0;
+    if (m->incarnation != wish->incarnation)
+        return ERR_INCARNATION_MISMATCH;
     uint8_t roles = m->roles;
     *m = *wish;
     m->roles = roles;
+    return 0;
 }
 
 static int apply(struct raft_config *c, const struct raft_change changes[], unsigned n)
@@ -134,7 +138,7 @@ static int apply(struct raft_config *c, const struct raft_change changes[], unsi
             remove_member(c, wish->id);
             break;
         case RAFT_UPDATE:
-            update_member(c, wish);
+            rc = update_member(c, wish);
             break;
         default:
             rc = ERR_INVALID;

@@ -42,8 +42,8 @@ enum raft_change_type { RAFT_ADD_VOTER, RAFT_ADD_LEARNER, RAFT_REMOVE, RAFT_UPDA
 
 struct raft_change {
     enum raft_change_type type;
-    struct raft_member member; /* roles ignored; addr and incarnation used when it is new (or
-                                  by RAFT_UPDATE) */
+    struct raft_member member; /* roles ignored; addr and incarnation used when it is new; by
+                                  RAFT_UPDATE the addr, and the incarnation must be the same */
 };
 
 /* A voter in either set. */
@@ -65,7 +65,8 @@ unsigned raft_config_n_voters(const struct raft_config *c);
  * LEARNER_NEXT until the joint configuration is left.
  * Errors: EMPTY (no voter would be left), NOT_ALLOWED (more than one voter
  * changed by a simple change), IN_PROGRESS (already joint), INVALID (leave when
- * not joint), TOO_LARGE (too many members). *ret_config may be c itself. */
+ * not joint), TOO_LARGE (too many members), INCARNATION_MISMATCH (an update that
+ * would change the disk). *ret_config may be c itself. */
 MUST_CHECK int raft_config_simple(const struct raft_config *c, const struct raft_change changes[],
                                   unsigned n, struct raft_config *ret_config);
 MUST_CHECK int raft_config_enter_joint(const struct raft_config *c,

@@ -110,6 +110,7 @@ struct raft {
     /* leader: one for each member of the configuration in force (itself too, unused) */
     struct raft_progress peers[LIMIT_MEMBERS];
     unsigned n_peers;
+    bool peer_lost_data;       /* of one of them that is news */
     uint64_t leader_first_seq; /* of this term's appends */
     uint64_t heartbeat_elapsed;
     uint64_t leave_elapsed; /* ticks since it has known that it is no voter any more */

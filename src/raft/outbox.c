@@ -157,6 +157,8 @@ const struct raft_effects *raft_effects(struct raft *r)
     e->persist = take_persist(r);
     take_apply(r);
     note_changes(r, &e->role_changed, &e->config_changed);
+    e->peer_lost_data = r->peer_lost_data;
+    r->peer_lost_data = false;
     raft_log_evict(r->log, r->opt.cache_bytes, r->applied);
 
     outbox_clear(&r->taken);

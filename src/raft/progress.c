@@ -28,7 +28,7 @@ void raft_progress_deinit(struct raft_progress *p)
 
 bool raft_progress_may_send(const struct raft_progress *p, unsigned window, uint64_t tick)
 {
-    if (p->loading || tick < p->paused_upto_tick)
+    if (p->loading || p->lost_data || tick < p->paused_upto_tick)
         return false;
     return p->n_flights < (p->state == RAFT_PROBE ? 1 : window);
 }
@@ -56,11 +56,12 @@ bool raft_progress_landed(struct raft_progress *p, uint64_t seq)
     return false;
 }
 
-void raft_progress_matched(struct raft_progress *p, uint64_t match)
+void raft_progress_matched(struct raft_progress *p, uint64_t match, uint64_t seq)
 {
     if (match <= p->match)
         return;
     p->match = match;
+    p->match_seq = seq;
     p->losses = 0;
     if (p->next <= match)
         p->next = match + 1;
@@ -68,6 +69,11 @@ void raft_progress_matched(struct raft_progress *p, uint64_t match)
     for (unsigned i = p->n_flights; i-- > 0;)
         if (p->flights[i].last <= match)
             remove_flight(p, i);
+}
+
+uint64_t raft_progress_counted(const struct raft_progress *p)
+{
+    return p->lost_data ? 0 : p->match;
 }
 
 void raft_progress_probe(struct raft_progress *p, uint64_t next)

@@ -29,6 +29,8 @@ struct raft_progress {
     struct uuid id;
     enum raft_progress_state state;
     uint64_t match;              /* acknowledged as durable there; never goes back */
+    uint64_t match_seq;          /* what was sent after this seq was sent after that */
+    bool lost_data;              /* its log ends below what it acknowledged: it counts nowhere */
     uint64_t next;               /* index of the next entry to send; > match */
     uint64_t answered;           /* highest seq of an append it answered in this term */
     uint64_t told_commit;        /* commit index in the last message sent */
@@ -51,8 +53,10 @@ bool raft_progress_may_send(const struct raft_progress *p, unsigned window, uint
 void raft_progress_sent(struct raft_progress *p, uint64_t seq, uint64_t last, uint64_t tick);
 /* Whether the append with this seq was in flight; it is not any more. */
 bool raft_progress_landed(struct raft_progress *p, uint64_t seq);
-/* The peer's log is durable and ours up to `match`. */
-void raft_progress_matched(struct raft_progress *p, uint64_t match);
+/* The peer's log is durable and ours up to `match`; the last seq sent to anybody was seq. */
+void raft_progress_matched(struct raft_progress *p, uint64_t match, uint64_t seq);
+/* What counts for quorums. */
+uint64_t raft_progress_counted(const struct raft_progress *p);
 /* Back to probing, from the entry `next` (at least match + 1) on. */
 void raft_progress_probe(struct raft_progress *p, uint64_t next);
 /* The oldest append in flight has waited for more than `patience` ticks; the

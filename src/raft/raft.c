@@ -409,7 +409,7 @@ int raft_peer(const struct raft *r, struct uuid id, struct raft_peer_status *ret
     if (i < 0)
         return ERR_NOT_FOUND;
     const struct raft_progress *p = &r->peers[i];
-    *ret_peer =
-        (struct raft_peer_status){id, p->match, p->next, p->n_flights, r->tick - p->heard_tick};
+    *ret_peer = (struct raft_peer_status){id,           raft_progress_counted(p), p->next,
+                                          p->n_flights, r->tick - p->heard_tick,  p->lost_data};
     return 0;
 }

@@ -176,6 +176,7 @@ struct raft_effects {
      * is unknown, unless they are among `apply` (PITFALLS 50, 51). */
     bool role_changed;
     bool config_changed; /* the configuration in force, or whether it is committed */
+    bool peer_lost_data; /* leader: of one more peer; see raft_peer() */
 };
 
 /* Takes everything that is to be done. What it points to stays valid until the
@@ -213,6 +214,10 @@ struct raft_peer_status {
     uint64_t next;      /* index of the next entry to send */
     unsigned in_flight; /* appends with entries */
     uint64_t ticks_since_heard;
+    /* Its log ended below what it had acknowledged to this leader: its disk was set back. It
+     * counts in no quorum of this leader's term and gets no entries, match is 0 (PITFALLS 41).
+     * Remove it, and add it again with an empty disk and so under a new id. */
+    bool lost_data;
 };
 /* Leader only: what is known of a peer. NOT_LEADER, NOT_FOUND. */
 MUST_CHECK int raft_peer(const struct raft *r, struct uuid id, struct raft_peer_status *ret_peer);

@@ -180,12 +180,32 @@ static void on_refusal(struct raft *r, struct raft_progress *p, const struct raf
     raft_progress_probe(p, common + 1);
 }
 
+/* A question sent after it acknowledged so much began no further than there,
+ * and yet it says that it lacks the entry before: in one term no honest disk
+ * forgets that (PITFALLS 41). */
+static bool refuses_what_it_had(const struct raft_progress *p, const struct raft_message *m)
+{
+    uint64_t rejected = m->append_reply.rejected;
+    return rejected > 0 && rejected <= p->match && m->seq > p->match_seq;
+}
+
+/* Filling the gap would only hide that it also forgot whom it voted for. */
+static void lose_peer(struct raft *r, struct raft_progress *p)
+{
+    p->lost_data = true;
+    raft_progress_probe(p, p->next);
+    p->lease_until = 0;
+    r->peer_lost_data = true;
+}
+
 void raft_on_append_reply(struct raft *r, const struct raft_message *m)
 {
     int i = r->role == RAFT_LEADER ? raft_member_index(r, m->from) : -1;
     if (i < 0 || m->seq < r->leader_first_seq || m->seq > r->seq)
         return;
     struct raft_progress *p = &r->peers[i];
+    if (p->lost_data)
+        return; /* so it is not in contact either, and confirms no read */
     if (r->tick - p->heard_tick >= r->opt.election_ticks_min)
         p->losses = 0; /* it is back: lose no time */
     p->heard_tick = r->tick;
@@ -196,7 +216,9 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
     bool landed = raft_progress_landed(p, m->seq);
     if (!m->append_reply.success) {
         /* A refusal of something no longer in flight is old news. */
-        if (landed && m->append_reply.rejected > p->match)
+        if (refuses_what_it_had(p, m))
+            lose_peer(r, p);
+        else if (landed && m->append_reply.rejected > p->match)
             on_refusal(r, p, m);
         return;
     }
@@ -204,7 +226,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
         return; /* nobody has what we do not have */
     if (landed)
         p->state = RAFT_REPLICATE;
-    raft_progress_matched(p, m->append_reply.match);
+    raft_progress_matched(p, m->append_reply.match, r->seq);
     raft_advance_commit(r);
 }
 
@@ -215,7 +237,8 @@ static bool commit_by_quorum(struct raft *r)
 {
     uint64_t indexes[LIMIT_MEMBERS];
     for (unsigned i = 0; i < r->n_peers; i++)
-        indexes[i] = raft_is_self(r, i) ? raft_log_durable(r->log) : r->peers[i].match;
+        indexes[i] =
+            raft_is_self(r, i) ? raft_log_durable(r->log) : raft_progress_counted(&r->peers[i]);
     uint64_t index = raft_quorum_index(raft_config_in_force(r), indexes);
     uint64_t term;
     if (index <= r->commit || raft_log_term(r->log, index, &term) < 0 || term != r->term)

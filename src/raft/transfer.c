@@ -17,7 +17,8 @@ bool raft_is_transferring(const struct raft *r)
 /* A learner is never told to lead (PITFALLS 11), nor who is about to lose its vote. */
 static bool may_take_over(const struct raft *r, unsigned i)
 {
-    return !raft_is_self(r, i) && (raft_config_in_force(r)->members[i].roles & RAFT_VOTER);
+    return !raft_is_self(r, i) && !r->peers[i].lost_data &&
+           (raft_config_in_force(r)->members[i].roles & RAFT_VOTER);
 }
 
 /* The voter with the longest log of those heard lately; -1: there is none. */
@@ -63,7 +64,7 @@ void raft_transfer_advance(struct raft *r)
     if (!raft_is_transferring(r) || r->transfer_seq != 0)
         return;
     int i = raft_member_index(r, r->transfer_to);
-    if (i < 0 || r->peers[i].match < raft_log_last(r->log).index)
+    if (i < 0 || raft_progress_counted(&r->peers[i]) < raft_log_last(r->log).index)
         return;
     raft_lease_drop(r); /* before, and for the whole term: it may arrive late (PITFALLS 46, 47) */
     struct raft_message *m = raft_send(r, RAFT_TIMEOUT_NOW, r->transfer_to);

@@ -19,6 +19,7 @@ static void plan_options(struct sim *s, struct node_options *o)
     o->election_min_ms = o->heartbeat_ms * (uint32_t)sim_random(s, 2, 5);
     o->election_max_ms = o->election_min_ms * (uint32_t)sim_random(s, 15, 30) / 10;
     o->lag_threshold_ms = (uint32_t)sim_random(s, 500, 3000);
+    o->disk_stall_ms = 5 * o->election_max_ms;
     o->append_entries_max = (unsigned)sim_random(s, 1, 64);
     o->append_bytes_max = (size_t)1 << sim_random(s, 8, 20);
     o->window = (unsigned)sim_random(s, 1, 8);

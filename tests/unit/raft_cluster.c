@@ -146,6 +146,14 @@ static void disk_truncate(struct sim_node *n, uint64_t from)
         raft_entry_unref(&n->log[n->log_last--]);
 }
 
+void cluster_roll_back(struct cluster *c, unsigned node, unsigned n_entries)
+{
+    struct sim_node *n = &c->nodes[node];
+    assert_null(n->core);
+    disk_truncate(n, n->log_last - n_entries + 1);
+    n->rolled_back = true;
+}
+
 /* The oldest record reaches the disk. Returns its seq. */
 static uint64_t write_record(struct sim_node *n)
 {

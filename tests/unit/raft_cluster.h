@@ -58,6 +58,7 @@ struct sim_node {
     struct raft_load loads[CLUSTER_NODES * 2];
     unsigned n_loads, n_loads_served;
     unsigned n_appends_rejected; /* refusals it sent */
+    bool rolled_back;            /* its disk forgot what it had */
 };
 
 struct sim_message {
@@ -110,6 +111,8 @@ struct raft_member cluster_member(unsigned node);
 /* Loses what is not written; with luck some records are on the disk all the same. */
 void cluster_crash(struct cluster *c, unsigned node);
 void cluster_restart(struct cluster *c, unsigned node);
+/* Takes the last n entries off the disk of a node that is down, as a restored image would. */
+void cluster_roll_back(struct cluster *c, unsigned node, unsigned n_entries);
 /* One tick of one node, effects carried out. */
 void cluster_tick(struct cluster *c, unsigned node);
 /* Carries out the effects of a node. */

@@ -117,11 +117,21 @@ static void check_log_matching(const struct raft *a, const struct raft *b)
     }
 }
 
+/* No disk is said to have forgotten anything that has not. */
+static void check_suspicions(const struct cluster *c, const struct raft *core)
+{
+    struct raft_peer_status peer;
+    for (unsigned i = 0; i < c->n_nodes; i++)
+        if (raft_peer(core, cluster_id(i), &peer) == 0 && peer.lost_data)
+            assert_true(c->nodes[i].rolled_back);
+}
+
 void cluster_check(struct cluster *c, unsigned node)
 {
     const struct raft *core = c->nodes[node].core;
     raft_check(core);
     check_leader(c, node);
+    check_suspicions(c, core);
     for (unsigned i = 0; i < c->n_nodes; i++)
         if (i != node && c->nodes[i].core)
             check_log_matching(core, c->nodes[i].core);

@@ -259,6 +259,27 @@ static void test_membership_every_size_through_a_follower(void **state)
 
 /* ---- a member at a new address ---- */
 
+/* 41: the id of a member on a disk that is not the member's. */
+static void test_member_on_another_disk_is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), stranger = (leader + 1) % 3;
+    uint64_t incarnation = w.nodes[stranger].disk.identity.incarnation;
+    struct uuid id = world_id(&w, stranger);
+    world_kill(&w, stranger);
+    world_wipe(&w, stranger);
+    w.nodes[stranger].disk.identity.node = id;
+    snprintf(w.nodes[stranger].options.addr, sizeof w.nodes[stranger].options.addr, "127.0.0.1:9");
+    world_start(&w, stranger);
+    assert_int_equal(world_add_learner(&w, leader, stranger), ERR_INCARNATION_MISMATCH);
+    world_run(&w, 1000);
+    assert_int_equal(raft_status(w.nodes[stranger].driver->raft).last.index, 0);
+    assert_int_equal(driver_member(w.nodes[leader].driver, id)->incarnation, incarnation);
+    world_free(&w);
+}
+
 static void test_member_that_comes_up_elsewhere_is_found_again(void **state)
 {
     (void)state;
@@ -379,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_change_membership_of_a_learner_far_behind_is_lagging),
         cmocka_unit_test(test_change_membership_removing_leader_goes_on),
         cmocka_unit_test(test_membership_every_size_through_a_follower),
+        cmocka_unit_test(test_member_on_another_disk_is_refused),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
