@@ -124,6 +124,9 @@ void admin_forwarded(struct driver *d, struct node_request *r, const struct wire
     uint64_t deadline_ms = d->now_ms + m->admin.timeout_ms;
     if (deadline_ms < op->deadline_ms)
         op->deadline_ms = deadline_ms;
+    bool of_itself = op->n_ids == 1 && uuid_equal(op->ids[0], m->header.from);
+    if (m->admin.op == WIRE_ADMIN_ADD_LEARNER && of_itself && driver_member(d, op->ids[0]))
+        move_note(d, op->ids[0], op->addr);
 }
 
 /* ---- asking the leader ---- */
@@ -147,7 +150,8 @@ static void ask_leader(struct driver *d, struct admin_op *op)
     memcpy(m.admin.ids, op->ids, op->n_ids * sizeof *op->ids);
     snprintf(m.admin.addr, sizeof m.admin.addr, "%s", op->addr);
     op->phase = ASKED;
-    exchange_ask(d, EXCHANGE_ADMIN, TRANSPORT_ADMIN, TRANSPORT_CONTROL, leader->addr, left_ms, &m)
+    exchange_ask(d, EXCHANGE_ADMIN, TRANSPORT_ADMIN, TRANSPORT_CONTROL, move_addr(d, leader),
+                 left_ms, &m)
         ->owner = op->id;
 }
 

@@ -77,6 +77,12 @@ struct reads {
     uint64_t ctx_last;
 };
 
+/* Where a member says it is now, while the configuration does not know it (move.c). */
+struct moved_peer {
+    struct uuid id; /* zero: none */
+    char addr[LIMIT_ADDR_BYTES + 1];
+};
+
 /* ---- the whole ---- */
 
 struct lag_sample {
@@ -112,6 +118,7 @@ struct driver {
     } form;
 
     uint64_t move_next_ms; /* of the next attempt to tell a new address */
+    struct moved_peer moved[LIMIT_MEMBERS];
 
     struct lag_sample lag[DRIVER_LAG_SAMPLES];
     unsigned lag_next;
@@ -249,5 +256,11 @@ void form_free(struct driver *d);
 /* move.c */
 void move_pump(struct driver *d);
 void move_answered(struct driver *d, int err, const struct wire_message *m);
+/* A member told where it is now. */
+void move_note(struct driver *d, struct uuid id, const char *addr);
+/* It was not there. */
+void move_forget(struct driver *d, struct uuid id);
+/* Where to reach a member: by its own word if it gave one, else by the configuration. Borrowed. */
+const char *move_addr(const struct driver *d, const struct raft_member *m);
 
 #endif

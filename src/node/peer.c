@@ -155,7 +155,8 @@ static void answer_hello(struct driver *d, struct node_request *r, const struct 
     snprintf(m.hello_reply.addr, sizeof m.hello_reply.addr, "%s", d->o.addr);
     m.hello_reply.leader = s.leader;
     if (leader)
-        snprintf(m.hello_reply.leader_addr, sizeof m.hello_reply.leader_addr, "%s", leader->addr);
+        snprintf(m.hello_reply.leader_addr, sizeof m.hello_reply.leader_addr, "%s",
+                 move_addr(d, leader));
     peer_answer(d, r, h, &m);
 }
 
@@ -280,7 +281,7 @@ static void ask_peer(struct driver *d, const struct raft_message *m)
     w.header.term = m->term;
     w.header.seq = m->seq;
     exchange_ask(d, EXCHANGE_RAFT, paths[m->type],
-                 carries_entries ? TRANSPORT_DATA : TRANSPORT_CONTROL, peer->addr,
+                 carries_entries ? TRANSPORT_DATA : TRANSPORT_CONTROL, move_addr(d, peer),
                  carries_entries ? 10 * d->o.election_max_ms : 2 * d->o.election_max_ms, &w);
 }
 
@@ -388,6 +389,8 @@ void driver_answered(struct driver *d, struct transport_request *t)
         err = judge_answer(d, x, &m);
     if (decoded && err == 0 && !answer_fits(x, m.header.type))
         err = ERR_INVALID;
+    if (err != 0)
+        move_forget(d, x->peer);
     deliver(d, x, err, decoded ? &m : NULL);
     if (decoded)
         wire_message_free(&m);

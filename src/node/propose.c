@@ -225,8 +225,9 @@ static void forward_waiting(struct driver *d, const struct raft_member *leader)
     uint64_t deadline_ms = d->now_ms + 1;
     uint64_t *seqs = fill_forward(d, &m, bytes, &deadline_ms);
     unsigned n = m.forward.n_commands;
-    struct exchange *x = exchange_ask(d, EXCHANGE_FORWARD, TRANSPORT_FORWARD, TRANSPORT_CONTROL,
-                                      leader->addr, (uint32_t)(deadline_ms - d->now_ms), &m);
+    struct exchange *x =
+        exchange_ask(d, EXCHANGE_FORWARD, TRANSPORT_FORWARD, TRANSPORT_CONTROL,
+                     move_addr(d, leader), (uint32_t)(deadline_ms - d->now_ms), &m);
     x->seqs = seqs;
     x->n_seqs = n;
     x->owner = d->writes.generation;

@@ -297,6 +297,60 @@ static void test_member_that_comes_up_elsewhere_is_found_again(void **state)
     world_free(&w);
 }
 
+/* Nobody can lead without the mover's vote, and the mover itself has the shorter log. */
+static void test_member_that_comes_up_elsewhere_is_found_for_its_vote(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 2);
+    unsigned leader = (unsigned)world_leader(&w), other = 1 - leader;
+    world_kill(&w, other);
+    struct node_request *r = world_set(&w, "k", "v", 100);
+    world_call(&w, leader, r);
+    assert_int_equal(r->err, ERR_UNKNOWN); /* in one log only */
+    node_request_free(&r);
+    world_run(&w, 2000);
+    assert_int_equal(world_leader(&w), -1);
+    snprintf(w.nodes[other].options.addr, sizeof w.nodes[other].options.addr, "127.0.0.1:77");
+    world_start(&w, other);
+    assert_int_equal(world_write(&w, other, "k2", "v2"), 0);
+    world_run(&w, 1000);
+    assert_string_equal(driver_member(w.nodes[leader].driver, world_id(&w, other))->addr,
+                        "127.0.0.1:77");
+    world_free(&w);
+}
+
+/* As a leader it wrote its new address into its own log and nowhere else; then others lead. */
+static void test_member_whose_new_address_is_not_committed_is_found_again(void **state)
+{
+    (void)state;
+    for (unsigned n_writes = 1; n_writes < 6; n_writes++) {
+        struct world w;
+        world_cluster(&w, 3);
+        unsigned mover = (unsigned)world_leader(&w), b = (mover + 1) % 3, c = (mover + 2) % 3;
+        for (unsigned i = 0; i < 3; i++)
+            world_kill(&w, i);
+        snprintf(w.nodes[mover].options.addr, sizeof w.nodes[mover].options.addr, "127.0.0.1:77");
+        world_start(&w, mover);
+        w.nodes[b].disk.writes_left = n_writes;
+        world_start(&w, b);
+        world_run(&w, 3000);
+        world_kill(&w, mover);
+        world_kill(&w, b);
+        w.nodes[b].disk.writes_left = UINT_MAX;
+        world_start(&w, b);
+        world_start(&w, c);
+        world_run(&w, 3000);
+        world_start(&w, mover);
+        assert_int_equal(world_write(&w, b, "k", "v"), 0);
+        assert_int_equal(world_read(&w, mover, "k", "v"), 0);
+        world_run(&w, 1000);
+        assert_string_equal(driver_member(w.nodes[b].driver, world_id(&w, mover))->addr,
+                            "127.0.0.1:77");
+        world_free(&w);
+    }
+}
+
 static void test_single_node_at_a_new_address_says_so(void **state)
 {
     (void)state;
@@ -402,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_membership_every_size_through_a_follower),
         cmocka_unit_test(test_member_on_another_disk_is_refused),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
+        cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_for_its_vote),
+        cmocka_unit_test(test_member_whose_new_address_is_not_committed_is_found_again),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
         cmocka_unit_test(test_peers_with_different_lists_form_nothing),
