@@ -150,6 +150,8 @@ static void compare_members(struct sim *s, const struct raft_config *old,
             probe(s, PROBE_REPLACED);
         if (was && !(was->roles & RAFT_VOTER) && (m->roles & RAFT_VOTER))
             fault_count(s, FAULT_PROMOTE);
+        if (was && strcmp(was->addr, m->addr) != 0)
+            probe(s, PROBE_MOVED);
     }
     for (unsigned k = 0; k < old->n_members; k++)
         if (!raft_config_find(new, old->members[k].id))

@@ -39,6 +39,7 @@
     X(REPLACE, "membership: joint change")                                                         \
     X(WIPE, "membership: disk wiped, the node has a new id")                                       \
     X(WIPE_SAME, "membership: disk wiped under the same id")                                       \
+    X(MOVE, "membership: moved to another address")                                                \
     X(RETRY, "client: retry elsewhere")                                                            \
     X(TWIN, "client: duplicate")                                                                   \
     X(VANISH, "client: vanished")                                                                  \
@@ -70,6 +71,7 @@
     X(RESTART_UNCOMMITTED, "a node came up with entries not known as committed")                   \
     X(RESTART_LEADER, "a leader was killed")                                                       \
     X(FORMED, "configured peers formed a cluster")                                                 \
+    X(MOVED, "a member's new address was committed")                                               \
     X(REPLACED, "a wiped node's new id came into the configuration")                               \
     X(LONG_CATCH_UP, "a follower more than 500 entries behind caught up")                          \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")

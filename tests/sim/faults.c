@@ -175,6 +175,33 @@ static bool wipe(struct sim *s, unsigned i, bool same_id)
     return true;
 }
 
+/* Two that move at the same time, or one that does not know where the others are now, could not
+ * find each other: every address must be known to all first. */
+static bool may_move(const struct sim *s, unsigned i)
+{
+    const struct sim_node *n = &s->nodes[i];
+    if (!process_member(s, i) || n->seen_config_pos.index != s->config_pos.index ||
+        n->disk.n_log < s->config_pos.index)
+        return false;
+    for (unsigned k = 0; k < s->config.n_members; k++) {
+        const struct raft_member *m = &s->config.members[k];
+        int slot = process_of(s, m);
+        if (slot < 0 || strcmp(m->addr, s->nodes[slot].options.addr) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool move(struct sim *s, unsigned i)
+{
+    if (!may_move(s, i))
+        return false;
+    process_kill(s, i);
+    process_move(s, i);
+    restart_after(s, i, some_time(s));
+    return true;
+}
+
 /* ---- choosing ---- */
 
 static enum sim_fault choose(struct sim *s)
@@ -214,6 +241,8 @@ static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
         stall(s, i);
     else if (what == FAULT_JUMP)
         jump(s, i);
+    else if (what == FAULT_MOVE)
+        return move(s, i);
     return true;
 }
 

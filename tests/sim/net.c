@@ -58,8 +58,18 @@ static uint64_t latency(struct sim *s)
     return us + sim_random(s, SIM_MS, 2000 * SIM_MS);
 }
 
+/* Those of the core are too many to read, but for votes. */
+static void trace_message(const struct flight *f, const char *what)
+{
+    enum transport_path path = f->request->path;
+    if (f->sim->verbose && path != TRANSPORT_APPEND && path != TRANSPORT_READ_INDEX)
+        trace(f->sim, "%s: node %u to %s, %s", what, f->from, f->request->addr,
+              transport_path_text(path));
+}
+
 static void go_home(struct flight *f, int err, uint64_t at_us)
 {
+    trace_message(f, err ? err_text(err) : "answered");
     f->stage = HOME;
     f->request->err = err;
     sim_at(f->sim, at_us, EVENT_NET, f->from, 0, 0, f);
@@ -181,6 +191,7 @@ static void visit(struct flight *f)
     struct sim *s = f->sim;
     struct node_request *r = node_request_new(NODE_PEER);
     f->stage = VISIT;
+    trace_message(f, "arrived");
     r->owner = f;
     r->done = answered;
     r->deadline_ms = process_now_ms(s, f->to) + 5000;

@@ -87,6 +87,7 @@ static void plan_faults(struct sim *s, struct plan *p)
         p->weights[picked[i]] = sometimes(s, 60, 1, 10);
     p->weights[FAULT_WIPE] = sometimes(s, 50, 1, 3);
     p->weights[FAULT_WIPE_SAME] = sometimes(s, 30, 1, 3);
+    p->weights[FAULT_MOVE] = sometimes(s, 40, 1, 3);
     if (p->ppm_replay == 0)
         p->weights[FAULT_REPLAY] = 0;
 }

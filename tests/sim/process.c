@@ -128,6 +128,13 @@ void process_init(struct sim *s, unsigned i)
         snprintf(n->options.peers[k], sizeof n->options.peers[k], "10.0.0.%u:7000", k + 1);
 }
 
+void process_move(struct sim *s, unsigned i)
+{
+    s->nodes[i].moves++;
+    name_address(s, i);
+    trace(s, "node %u moves to %s", i, s->nodes[i].options.addr);
+}
+
 void process_start(struct sim *s, unsigned i)
 {
     struct sim_node *n = &s->nodes[i];
@@ -135,7 +142,6 @@ void process_start(struct sim *s, unsigned i)
     n->life++;
     n->disk.identity.boot++;
     n->options.seed = rng_next(&s->rng);
-    name_address(s, i);
     n->driver = driver_new(&n->options, &n->disk.identity);
     driver_restore_hard_state(n->driver, n->disk.hard_state);
     for (uint64_t k = 0; k < n->disk.n_log; k++) {

@@ -289,6 +289,8 @@ void process_turn(struct sim *s, unsigned i, uint64_t at_us);
 /* A new, empty disk and with it a new id at the same address, or the same id with a new
  * incarnation. */
 void process_wipe(struct sim *s, unsigned i, bool same_id);
+/* To another address, while it is down. */
+void process_move(struct sim *s, unsigned i);
 /* The loop has something to do. */
 void process_wake(struct sim *s, unsigned i);
 void process_submit(struct sim *s, unsigned i, struct node_request *r);
