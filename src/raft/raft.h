@@ -25,6 +25,8 @@
  *  5. Feed raft_receive() only messages for this cluster, this node and this
  *     incarnation of it.
  *
+ * tests/example/three_nodes.c is a complete embedding in a hundred lines.
+ *
  * What the core remembers of the log: for every entry its term (as runs), the
  * configurations that may still be needed, and the entries themselves as far
  * as they are not persisted, not applied, or recent (cache_bytes). A follower
