@@ -148,11 +148,14 @@ static int add_end(struct log *log, const struct event *e)
 
 static int read_event(struct log *log, const char *line, uint64_t number)
 {
+    static const char logger[] = "jepsen.util - ";
     struct event e = {.line = number};
     char process[32];
-    int n = sscanf(line, "%*s jepsen.util - %31s %15s %15s %63[^\r\n]", process, e.type, e.kind,
+    const char *event = strstr(line, logger), *p = process;
+    if (!event)
+        return 0;
+    int n = sscanf(event + strlen(logger), "%31s %15s %15s %63[^\r\n]", process, e.type, e.kind,
                    e.value);
-    const char *p = process;
     if (n < 1 || !read_number(&p, "", &e.process))
         return 0;
     if (n < 4 || e.process > PROCESSES_MAX)

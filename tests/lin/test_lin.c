@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lin/lin.h"
+#include "lin/seen.h"
 
 #define N_OPS(ops) (sizeof(ops) / sizeof((ops)[0]))
 
@@ -179,6 +180,9 @@ static void test_delete_tells_the_value_it_removed(void **state)
     ASSERT_FINE(WRITE(1, 2, 7), DELETE(3, 6, LIN_ABSENT), DELETE(4, 5, LIN_PRESENT));
     ASSERT_FINE(WRITE(1, 2, 7), UNKNOWN_DELETE(3), READ(4, 5, 7), READ(6, 7, LIN_ABSENT));
     ASSERT_VIOLATED(WRITE(1, 2, 7), UNKNOWN_DELETE(3), READ(4, 5, LIN_ABSENT), READ(6, 7, 7));
+    struct lin_op ops[] = {WRITE(1, 2, 7), DELETE(3, 4, 7), READ(5, 6, LIN_ABSENT)};
+    ops[1].value = 9; /* means nothing */
+    assert_int_equal(verdict_of(ops, 3), LIN_LINEARIZABLE);
 }
 
 static void test_swap_that_met_another_value_says_so(void **state)
@@ -237,7 +241,8 @@ static void test_operation_begun_and_never_ended_is_unknown(void **state)
     struct lin_report report;
     size_t write = lin_begin(lin, &(struct lin_op){.kind = LIN_WRITE, .value = 7, .call = 1});
     size_t read = lin_begin(lin, &(struct lin_op){.kind = LIN_READ, .call = 5});
-    (void)lin_begin(lin, &(struct lin_op){.kind = LIN_READ, .call = 5, .result = 9});
+    (void)lin_begin(lin,
+                    &(struct lin_op){.kind = LIN_READ, .outcome = LIN_OK, .call = 5, .result = 9});
     lin_end(lin, read, 6, LIN_OK, 7);
     assert_int_equal(lin_check(lin, NULL, &report), LIN_LINEARIZABLE);
     lin_end(lin, write, 7, LIN_FAILED, LIN_ANY);
@@ -273,7 +278,49 @@ static void test_explanation_names_key_order_and_what_cannot_follow(void **state
     lin_free(&lin);
 }
 
-/* n writes at the same time, of which reads afterwards see the last in each of two orders. */
+static void test_explanation_shows_the_longest_of_the_orders(void **state)
+{
+    (void)state;
+    struct lin_op ops[] = {WRITE(1, 2, 7), WRITE(3, 6, 8), WRITE(3, 7, 9), READ(4, 5, 6)};
+    struct lin *lin = lin_new();
+    struct lin_report report;
+    for (size_t i = 0; i < N_OPS(ops); i++)
+        lin_add(lin, &ops[i]);
+    assert_int_equal(lin_check(lin, NULL, &report), LIN_VIOLATED);
+    assert_non_null(strstr(report.explanation, "gets past the end of\n    [4, 5] "));
+    assert_non_null(strstr(report.explanation, "the longest one has 3 operations"));
+    lin_free(&lin);
+}
+
+static void test_state_reached_with_fewer_bits_is_as_good(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    const uint64_t both[] = {5, 1, 1}, first[] = {5, 1, 0}, second[] = {5, 0, 1};
+    const uint64_t other_name[] = {6, 1, 1};
+    seen_clear(&seen);
+    assert_true(seen_add(&seen, both, 1, 2));
+    assert_false(seen_add(&seen, both, 1, 2));
+    assert_true(seen_add(&seen, first, 1, 2));
+    assert_true(seen_add(&seen, second, 1, 2));
+    assert_true(seen_add(&seen, other_name, 1, 2));
+    const uint64_t more[] = {5, 3, 0}, more_too[] = {5, 0, 3}, none_of[] = {5, 2, 2};
+    assert_false(seen_add(&seen, more, 1, 2));
+    assert_false(seen_add(&seen, more_too, 1, 2));
+    assert_true(seen_add(&seen, none_of, 1, 2));
+    seen_clear(&seen);
+    for (uint64_t i = 0; i < 5000; i++)
+        assert_true(seen_add(&seen, &i, 1, 0));
+    for (uint64_t i = 0; i < 5000; i++)
+        assert_false(seen_add(&seen, &i, 1, 0));
+    assert_true(seen_bytes(&seen) > 5000 * sizeof(uint64_t));
+    seen_clear(&seen);
+    assert_int_equal(seen_bytes(&seen), 0);
+    assert_true(seen_add(&seen, both, 1, 2));
+    seen_free(&seen);
+}
+
+/* n writes at the same time and a read of something else: all orders are tried. */
 static void add_hard_key(struct lin *lin, uint64_t key, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -329,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_keys_are_judged_alone_and_the_first_violated_is_named),
         cmocka_unit_test(test_operation_begun_and_never_ended_is_unknown),
         cmocka_unit_test(test_explanation_names_key_order_and_what_cannot_follow),
+        cmocka_unit_test(test_explanation_shows_the_longest_of_the_orders),
+        cmocka_unit_test(test_state_reached_with_fewer_bits_is_as_good),
         cmocka_unit_test(test_search_beyond_its_limits_gives_up_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
