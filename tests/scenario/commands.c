@@ -21,14 +21,14 @@ static void say_error(struct world *w, unsigned node, int rc)
 
 static const char *do_nodes(struct world **w, struct buf *trace, const struct words *a)
 {
-    unsigned n, learners = 0, spares = 0, min = 10, max = 40, seed = 1, stall = 0;
+    unsigned n, learners = 0, spares = 0, drift = 0, min = 10, max = 40, seed = 1, stall = 0;
     unsigned window = 4, batch = 16;
     const struct {
         const char *name;
         unsigned *value;
     } options[] = {{"learners", &learners}, {"spares", &spares}, {"timeout-min", &min},
                    {"timeout-max", &max},   {"seed", &seed},     {"disk-stall", &stall},
-                   {"window", &window},     {"batch", &batch}};
+                   {"drift", &drift},       {"window", &window}, {"batch", &batch}};
     if (!words_number(a->w[1], &n) || n < 1)
         return WORDS_NOT_SO;
     for (unsigned i = 2; i < a->n; i += 2) {
@@ -49,6 +49,7 @@ static const char *do_nodes(struct world **w, struct buf *trace, const struct wo
                              .cache_bytes = 1024,
                              .uncommitted_bytes_max = 1 << 16,
                              .disk_stall_ticks = stall,
+                             .clock_drift_ticks = drift,
                              .seed = seed};
     *w = world_new(trace, &o, n, learners, spares);
     size_t len = trace->len;
@@ -89,6 +90,17 @@ static const char *do_plant(struct world *w, const struct words *a)
     if (w->nodes[node].core)
         return "it is up";
     world_plant(w, node, term, n);
+    return NULL;
+}
+
+static const char *do_set_back(struct world *w, const struct words *a)
+{
+    unsigned node, index;
+    if (!words_node(w, a->w[1], &node) || !words_number(a->w[2], &index))
+        return WORDS_NOT_SO;
+    if (w->nodes[node].core)
+        return "it is up";
+    world_set_back(w, node, index);
     return NULL;
 }
 
@@ -286,7 +298,10 @@ static const char *do_read(struct world *w, const struct words *a)
     if (wrong || a->n < 3 || w->last_ctx == WORLD_READS)
         return wrong ? wrong : WORDS_TOO_FEW;
     w->read_names[++w->last_ctx] = mem_strdup(a->w[2]);
-    raft_read(w->nodes[node].core, w->last_ctx);
+    if (strcmp(a->w[0], "read-lease") == 0)
+        raft_read_lease(w->nodes[node].core, w->last_ctx);
+    else
+        raft_read(w->nodes[node].core, w->last_ctx);
     world_pump(w, node);
     return NULL;
 }
@@ -351,6 +366,8 @@ static void say_status(struct world *w, unsigned node)
     buf_printf(w->trace, ", commit %" PRIu64, s.commit);
     if (s.durable < s.last.index)
         buf_printf(w->trace, ", durable %" PRIu64, s.durable);
+    if (s.lease_ticks)
+        buf_printf(w->trace, ", lease for %" PRIu64 " ticks", s.lease_ticks);
     if (!uuid_is_zero(s.transfer_to))
         buf_printf(w->trace, ", hands over to %u", world_node(s.transfer_to));
     if (s.disk_stalled)
@@ -397,8 +414,8 @@ static const char *do_peer(struct world *w, const struct words *a)
     say_error(w, node, rc);
     if (rc == 0)
         buf_printf(w->trace,
-                   "  %u in the eyes of %u: match %" PRIu64 ", next %" PRIu64 ", %u in flight\n",
-                   peer, node, p.match, p.next, p.in_flight);
+                   "  %u in the eyes of %u: match %" PRIu64 ", next %" PRIu64 ", %u in flight%s\n",
+                   peer, node, p.match, p.next, p.in_flight, p.lost_data ? ", lost data" : "");
     return NULL;
 }
 
@@ -411,6 +428,7 @@ static const struct command {
     {"crash", "N", "loses what is not written", do_crash},
     {"restart", "N", "from its disk; the state machine starts empty", do_restart},
     {"plant", "N TERM COUNT", "puts entries on the disk of a node that is down", do_plant},
+    {"set-back", "N INDEX", "the disk of a node that is down loses all after INDEX", do_set_back},
     {"tick", "N [COUNT]", "time passes at one node", do_tick},
     {"campaign", "N", "ticks until it asks for votes, twice its longest timeout at most",
      do_campaign},
@@ -441,6 +459,7 @@ static const struct command {
     {"release-apply", "N", "applies what waits, and prompt from now on", do_release_apply},
     {"propose", "N WORD..", "commands, as one batch", do_propose},
     {"read", "N NAME", "asks for a linearizable read", do_read},
+    {"read-lease", "N NAME", "the same, by lease if there is one", do_read},
     {"change", "N (add|learner|remove|update M)..", "of the configuration", do_change},
     {"transfer", "N M", "N hands leadership over to M", do_transfer},
     {"step-down", "N", "N gives up leadership", do_step_down},
@@ -452,7 +471,7 @@ static const struct command {
 void commands_help(FILE *to)
 {
     fputs("nodes VOTERS [learners N] [spares N] [timeout-min N] [timeout-max N] [seed N]\n"
-          "      [disk-stall N] [window N] [batch N]\n"
+          "      [disk-stall N] [drift N] [window N] [batch N]\n"
           "    Comes first. Spares are up and know nothing; the others have the first\n"
           "    configuration as 1(t1), committed.\n"
           "quiet COMMAND\n    The same, and nothing is told.\n",

@@ -119,6 +119,8 @@ static void trace_append_reply(struct buf *b, const struct raft_message *m)
 {
     if (m->append_reply.success) {
         buf_printf(b, ", ok, match %" PRIu64, m->append_reply.match);
+        if (m->append_reply.promise_ticks)
+            buf_printf(b, ", no vote for %" PRIu64 " ticks", m->append_reply.promise_ticks);
         return;
     }
     buf_printf(b, ", refused %" PRIu64 ", hint ", m->append_reply.rejected);

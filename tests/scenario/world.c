@@ -152,6 +152,15 @@ void world_plant(struct world *w, unsigned node, uint64_t term, unsigned n)
     }
 }
 
+void world_set_back(struct world *w, unsigned node, uint64_t index)
+{
+    struct node *n = &w->nodes[node];
+    while (n->log_last > index)
+        raft_entry_unref(&n->log[n->log_last--]);
+    if (n->hard_state.commit > index)
+        n->hard_state.commit = index;
+}
+
 /* ---- the disk ---- */
 
 static void trace_record(struct world *w, unsigned node, const struct raft_persist *p)
@@ -284,7 +293,10 @@ static void take_read(struct world *w, unsigned node, const struct raft_read_res
         buf_printf(w->trace, "  %u fails read %s: %s\n", node, name, err_name(read->err));
         return;
     }
-    buf_printf(w->trace, "  %u may serve read %s from %" PRIu64 " on\n", node, name, read->index);
+    buf_printf(w->trace, "  %u may serve read %s from %" PRIu64 " on", node, name, read->index);
+    if (read->lease_ticks)
+        buf_printf(w->trace, ", by lease, within %" PRIu64 " ticks", read->lease_ticks);
+    buf_append_str(w->trace, "\n");
     ASSERT(n->n_reads < WORLD_READS);
     n->reads[n->n_reads++] = *read;
 }
@@ -380,6 +392,8 @@ static bool carry_out(struct world *w, unsigned node)
         trace_role(w, node);
     if (e->config_changed)
         trace_config_change(w, node);
+    if (e->peer_lost_data)
+        buf_printf(w->trace, "  %u finds that a peer has lost data\n", node);
     if (e->persist.seq) {
         trace_record(w, node, &e->persist);
         start_writing(n, &e->persist);

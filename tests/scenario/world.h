@@ -98,6 +98,9 @@ void world_apply(struct world *w, unsigned node);
 /* n entries of this term on the disk of a node that is down. */
 void world_plant(struct world *w, unsigned node, uint64_t term, unsigned n);
 
+/* The disk of a node that is down ends at this index. */
+void world_set_back(struct world *w, unsigned node, uint64_t index);
+
 /* Takes the letter at *at out of its list and hands it over; a cut line loses it. */
 void world_deliver(struct world *w, struct letter **at);
 void world_drop(struct letter **at);
