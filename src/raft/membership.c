@@ -106,6 +106,10 @@ void raft_membership_committed(struct raft *r)
 
 void raft_membership_tick(struct raft *r)
 {
-    if (must_leave(r) && ++r->leave_elapsed > 1)
+    if (!must_leave(r) || raft_is_transferring(r) || ++r->leave_elapsed <= 1)
+        return;
+    /* The others need not wait for a timeout (dissertation 4.2.2, 3.10). */
+    bool first = r->leave_elapsed == 2;
+    if (!first || raft_transfer(r, UUID_ZERO) < 0)
         raft_become_follower(r, r->term, UUID_ZERO);
 }

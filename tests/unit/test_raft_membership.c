@@ -407,13 +407,41 @@ static void test_leader_removing_itself_leaves_after_commit(void **state)
     for (unsigned i = 0; i < 20 && cluster_status(c, leader).role == RAFT_LEADER; i++)
         cluster_run_node(c, leader, 1);
     assert_int_equal(cluster_status(c, leader).role, RAFT_FOLLOWER);
-    assert_int_equal(cluster_status(c, leader).term, term);
     for (unsigned i = 0; i < 3; i++)
         assert_true(cluster_status(c, i).commit >= last);
+    /* It has handed over: the clocks of the others stood still. */
+    assert_true(cluster_leader(c) >= 0);
+    assert_int_equal(cluster_status(c, (unsigned)cluster_leader(c)).term, term + 1);
     run_until_settled(c, 7 & ~(1u << leader));
     cluster_run(c, 10 * ELECTION_TICKS_MAX);
     assert_int_equal(cluster_status(c, leader).role, RAFT_FOLLOWER);
     assert_false(cluster_leader(c) == (int)leader);
+    cluster_free(&c);
+}
+
+static bool no_timeout_now(struct cluster *c, const struct raft_message *m)
+{
+    (void)c;
+    return m->type != RAFT_TIMEOUT_NOW;
+}
+
+/* 40: without a successor it goes all the same, after one attempt. */
+static void test_leader_removing_itself_goes_when_nobody_takes_over(void **state)
+{
+    (void)state;
+    struct cluster *c = with_voters(1, 7);
+    unsigned leader = (unsigned)cluster_leader(c);
+    struct raft_change remove = cluster_wish(RAFT_REMOVE, leader);
+    uint64_t term = cluster_status(c, leader).term;
+    c->filter = no_timeout_now;
+    assert_int_equal(cluster_change(c, leader, &remove, 1), 0);
+    cluster_settle(c);
+    cluster_run_node(c, leader, HEARTBEAT_TICKS);
+    assert_false(uuid_is_zero(cluster_status(c, leader).transfer_to));
+    cluster_run_node(c, leader, ELECTION_TICKS_MAX + 1);
+    assert_int_equal(cluster_status(c, leader).role, RAFT_FOLLOWER);
+    assert_int_equal(cluster_status(c, leader).term, term);
+    run_until_settled(c, 7 & ~(1u << leader));
     cluster_free(&c);
 }
 
@@ -469,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_learner_is_added_promoted_demoted_and_removed),
         cmocka_unit_test(test_learner_does_not_count_for_commit),
         cmocka_unit_test(test_leader_removing_itself_leaves_after_commit),
+        cmocka_unit_test(test_leader_removing_itself_goes_when_nobody_takes_over),
         cmocka_unit_test(test_leader_replaced_with_everybody_else),
         cmocka_unit_test(test_config_changes_are_told),
     };
