@@ -31,7 +31,8 @@
 #include "store/store.h"
 
 #define DRAIN_API_MS     700
-#define DRAIN_NODE_MS    500
+#define DRAIN_NODE_MS    400
+#define HAND_OVER_MS     400
 #define WATCHDOG_LOOP_MS 1000
 #define STALLED_LOOP_MS  5000
 
@@ -202,6 +203,7 @@ static int start(struct daemon *d, struct buf *reason)
 static void stop(struct daemon *d)
 {
     if (d->serving) {
+        node_hand_over(d->node, HAND_OVER_MS); /* while peers still reach this node */
         api_drain(d->api, DRAIN_API_MS);
         node_drain(d->node, DRAIN_NODE_MS);
     }

@@ -101,7 +101,7 @@ struct driver {
     uint64_t restored_commit;
     bool stopping;
     bool founding; /* the identity belongs into the same write as the log's first entry */
-    uint64_t handover_until_ms; /* stopping: another should lead by then */
+    uint64_t handover_until_ms; /* another should lead by then; 0: nobody waits for that */
 
     struct exchanges exchanges; /* our questions under way */
     struct list inbound;        /* struct inbound: questions of peers not answered yet */
@@ -151,6 +151,9 @@ void driver_loaded(struct driver *d, struct storage_load *l);
 void driver_answered(struct driver *d, struct transport_request *t);
 /* Carries out everything that follows from the inputs since the last call. */
 void driver_pump(struct driver *d);
+/* Hands over leadership, if any; all else goes on. Then ask driver_is_handing_over(). */
+void driver_hand_over(struct driver *d);
+bool driver_is_handing_over(const struct driver *d);
 /* Hands over leadership, if any; from now on nothing new is taken. */
 void driver_stop(struct driver *d);
 /* Completes whatever still waits (SHUTDOWN, UNKNOWN). */

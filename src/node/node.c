@@ -28,9 +28,9 @@ struct node {
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t more;  /* to the thread */
-    pthread_cond_t idle;  /* to node_drain() */
+    pthread_cond_t idle;  /* to node_hand_over() and node_drain() */
     struct mailbox in;
-    bool asleep, draining, drained, stopping, stopped;
+    bool asleep, handing_over, handed_over, draining, drained, stopping, stopped;
 
     atomic_ullong last_turn_ms;
 };
@@ -124,7 +124,8 @@ static struct timespec at_ms(uint64_t ms)
 }
 
 /* Sleeps until there is something to do; moves it to *ret_mail. False: stop. */
-static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_draining)
+static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_handing_over,
+                    bool *ret_draining)
 {
     struct timespec until = at_ms(n->driver->next_tick_ms);
     pthread_mutex_lock(&n->lock);
@@ -134,6 +135,7 @@ static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_draining
             break; /* the tick is due */
     n->asleep = false;
     mailbox_move(ret_mail, &n->in);
+    *ret_handing_over = n->handing_over && !n->handed_over;
     *ret_draining = n->draining;
     bool go_on = !n->stopping;
     pthread_mutex_unlock(&n->lock);
@@ -159,28 +161,46 @@ static void turn(struct node *n, struct mailbox *mail)
     driver_pump(d);
 }
 
+static void signal_idle(struct node *n, bool *what)
+{
+    pthread_mutex_lock(&n->lock);
+    *what = true;
+    pthread_cond_signal(&n->idle);
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* Once begun, looks every turn whether another leads. */
+static void hand_over(struct node *n, bool *begun)
+{
+    if (!*begun) {
+        *begun = true;
+        driver_hand_over(n->driver);
+        driver_pump(n->driver);
+    }
+    if (!driver_is_handing_over(n->driver))
+        signal_idle(n, &n->handed_over);
+}
+
 static void drain(struct node *n)
 {
     if (!n->driver->stopping) {
         driver_stop(n->driver);
         driver_pump(n->driver);
     }
-    if (!driver_is_idle(n->driver))
-        return;
-    pthread_mutex_lock(&n->lock);
-    n->drained = true;
-    pthread_cond_signal(&n->idle);
-    pthread_mutex_unlock(&n->lock);
+    if (driver_is_idle(n->driver))
+        signal_idle(n, &n->drained);
 }
 
 static void *run(void *arg)
 {
     struct node *n = arg;
     struct mailbox mail;
-    bool draining = false;
+    bool handing_over = false, begun = false, draining = false;
     mailbox_init(&mail);
-    while (receive(n, &mail, &draining)) {
+    while (receive(n, &mail, &handing_over, &draining)) {
         turn(n, &mail);
+        if (handing_over)
+            hand_over(n, &begun);
         if (draining)
             drain(n);
     }
@@ -197,16 +217,27 @@ void node_start(struct node *n, struct storage *storage, struct transport *trans
     ASSERT(n->started);
 }
 
-void node_drain(struct node *n, uint32_t timeout_ms)
+/* Tells the thread what is wanted and waits until it is done, but not for ever. */
+static void ask_and_wait(struct node *n, bool *what, const bool *done, uint32_t timeout_ms)
 {
     struct timespec until = at_ms(clock_now_ms() + timeout_ms);
     pthread_mutex_lock(&n->lock);
-    n->draining = true;
+    *what = true;
     pthread_cond_signal(&n->more);
-    while (!n->drained)
+    while (!*done)
         if (pthread_cond_timedwait(&n->idle, &n->lock, &until) != 0)
             break;
     pthread_mutex_unlock(&n->lock);
+}
+
+void node_hand_over(struct node *n, uint32_t timeout_ms)
+{
+    ask_and_wait(n, &n->handing_over, &n->handed_over, timeout_ms);
+}
+
+void node_drain(struct node *n, uint32_t timeout_ms)
+{
+    ask_and_wait(n, &n->draining, &n->drained, timeout_ms);
 }
 
 void node_stop(struct node *n)

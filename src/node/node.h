@@ -2,7 +2,8 @@
  * The node: the driver with a thread and a clock. What api/ may ask of it is in
  * request.h.
  *
- *      node_new -> node_restore_* -> node_start -> (node_submit ...) -> node_drain -> node_stop
+ *      node_new -> node_restore_* -> node_start -> (node_submit ...) -> node_hand_over
+ *               -> node_drain -> node_stop
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
@@ -45,6 +46,9 @@ MUST_CHECK int node_restore_entry(struct node *n, struct raft_entry *e);
 
 /* Starts the thread. Borrows storage and transport until node_stop() has returned. */
 void node_start(struct node *n, struct storage *storage, struct transport *transport);
+/* Hands over leadership, if any, and waits at most timeout_ms until another leads. Requests go on
+ * as ever, through the new leader; peers must still reach this node. */
+void node_hand_over(struct node *n, uint32_t timeout_ms);
 /* Gives up leadership, refuses new requests, waits at most timeout_ms for those in flight. */
 void node_drain(struct node *n, uint32_t timeout_ms);
 /* Ends the thread: whatever still waits is completed (UNKNOWN or SHUTDOWN). The storage and the

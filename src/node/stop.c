@@ -12,16 +12,24 @@ static bool another_leads(const struct driver *d)
     return !uuid_is_zero(leader) && !uuid_equal(leader, d->identity.node);
 }
 
+void driver_hand_over(struct driver *d)
+{
+    if (driver_is_leader(d) && raft_transfer(d->raft, UUID_ZERO) == 0)
+        d->handover_until_ms = d->now_ms + 2 * d->o.election_max_ms;
+}
+
+bool driver_is_handing_over(const struct driver *d)
+{
+    return d->handover_until_ms > d->now_ms;
+}
+
 void driver_stop(struct driver *d)
 {
     if (d->stopping)
         return;
     d->stopping = true;
-    if (!driver_is_leader(d))
-        return;
-    if (raft_transfer(d->raft, UUID_ZERO) == 0)
-        d->handover_until_ms = d->now_ms + 2 * d->o.election_max_ms;
-    else
+    driver_hand_over(d);
+    if (!driver_is_handing_over(d))
         raft_step_down(d->raft);
 }
 
@@ -40,7 +48,7 @@ void stop_advance(struct driver *d)
 
 bool driver_is_idle(const struct driver *d)
 {
-    return d->handover_until_ms <= d->now_ms && d->writes.floor > d->writes.seq_last &&
+    return !driver_is_handing_over(d) && d->writes.floor > d->writes.seq_last &&
            list_is_empty(&d->writes.held) && list_is_empty(&d->reads.waiting) &&
            list_is_empty(&d->reads.asked) && list_is_empty(&d->reads.confirmed) &&
            list_is_empty(&d->admin_ops) && list_is_empty(&d->inits);

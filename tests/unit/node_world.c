@@ -200,7 +200,8 @@ void world_wipe(struct world *w, unsigned i)
     static uint64_t n_made;
     disk_truncate(d, 1);
     d->hard_state = (struct raft_hard_state){0};
-    d->identity = (struct storage_identity){.node = {0x1111, ++n_made}, .incarnation = 7 + n_made};
+    n_made++;
+    d->identity = (struct storage_identity){.node = {0x1111, n_made}, .incarnation = 7 + n_made};
 }
 
 void world_init(struct world *w, unsigned n)

@@ -63,6 +63,25 @@ static void test_stopping_leader_hands_over_without_a_gap(void **state)
     world_free(&w);
 }
 
+/* Handing over alone refuses nobody: what comes meanwhile goes to the next leader. */
+static void test_leader_hands_over_and_serves_on(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    world_run(&w, 1000);
+    unsigned old = (unsigned)world_leader(&w);
+    driver_hand_over(w.nodes[old].driver);
+    assert_true(driver_is_handing_over(w.nodes[old].driver));
+    assert_int_equal(world_write(&w, old, "k", "v"), 0);
+    assert_int_equal(world_read(&w, old, "k", "v"), 0);
+    assert_false(driver_is_handing_over(w.nodes[old].driver));
+    assert_int_not_equal(world_leader(&w), (int)old);
+    driver_hand_over(w.nodes[old].driver); /* there is nothing to hand over */
+    assert_false(driver_is_handing_over(w.nodes[old].driver));
+    world_free(&w);
+}
+
 /* Two voters: the one that stops must stay long enough for its vote to arrive. */
 static void test_stopping_leader_of_two_votes_for_its_successor(void **state)
 {
@@ -154,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stopping_leader_does_not_lead_again),
         cmocka_unit_test(test_stopping_leader_hands_over_without_a_gap),
+        cmocka_unit_test(test_leader_hands_over_and_serves_on),
         cmocka_unit_test(test_stopping_leader_of_two_votes_for_its_successor),
         cmocka_unit_test(test_stopping_leader_that_nobody_can_follow_gives_up),
         cmocka_unit_test(test_writes_wait_until_a_transfer_is_over),
