@@ -15,15 +15,17 @@ MUTANT: only those whose file name begins with it ("04", "15-old"). Options:
 --list          says what there is
 
 A patch begins with lines `Item:`, `Bug:`, `Seen:` and `Harness:`, the programs
-that must notice: `sim` and `random` run seeds, anything else is a test that is
-run once. Each must fail within --seeds seeds in the median over the starts, and
-must not fail without a patch. The last line is "N passed, N failed": a mutant
+that must notice: `sim`, `sim-long` (180 simulated seconds for each seed) and
+`random` run seeds, tests/scenario/NN is a story, anything else a test that is run
+once. Each must fail within --seeds seeds in the median over the starts, and must
+not fail without a patch. The last line is "N passed, N failed": a mutant
 that is caught has passed; one that does not apply or compile has failed.
 """
 
 import argparse
 import fcntl
 import filecmp
+import glob
 import os
 import re
 import selectors
@@ -38,15 +40,18 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 NEVER = float("inf")
 
-# How a harness is run: its program, its arguments and environment for the first
-# of n seeds, and how it names a seed that failed.
+# How a harness that takes seeds is run: its program, its arguments and environment
+# for the first of n seeds, and how it names a seed that failed.
+SIM = ("tests/sim/sim", ["--first-seed", "{first}", "--seeds", "{n}"], {},
+       re.compile(r"--replay (\d+)"))
 SEEDED = {
-    "sim": ("tests/sim/sim", ["--first-seed", "{first}", "--seeds", "{n}"], {},
-            re.compile(r"--replay (\d+)")),
+    "sim": SIM,
+    "sim-long": (SIM[0], SIM[1] + ["--seconds", "180"], *SIM[2:]),
     "random": ("tests/unit/test_raft_random", [],
                {"RAFT_SEED": "{first}", "RAFT_SEEDS": "{n}"},
                re.compile(r"RAFT_SEED=(\d+)")),
 }
+SCENARIO = re.compile(r"tests/scenario/(\d\d)")
 START_STEP = 100_000
 RUN_ONCE_MAX_S = 60
 
@@ -82,6 +87,8 @@ class Mutant:
 
 
 def program_of(harness):
+    if SCENARIO.fullmatch(harness):
+        return "tests/scenario/scenario"
     return SEEDED[harness][0] if harness in SEEDED else harness
 
 
@@ -182,6 +189,10 @@ def run(copy, harness, until, first=0, n=0):
     arguments, environment, names = [], {}, None
     if harness in SEEDED:
         _, arguments, environment, names = SEEDED[harness]
+    elif SCENARIO.fullmatch(harness):
+        arguments = sorted(glob.glob(os.path.join(copy.top, harness + "-*.txt")))
+        if not arguments:
+            raise Broken(f"there is no scenario {harness}")
     process = subprocess.Popen(
         [os.path.join(copy.build, program_of(harness)),
          *(a.format(first=first, n=n) for a in arguments)],

@@ -106,6 +106,30 @@ static void test_isolated_leader_serves_no_read(void **state)
     world_free(&w);
 }
 
+/* 51: what the old leader had proposed is lost; whoever waits for it must not wait for ever. */
+static void test_write_lost_with_its_leader_goes_through_the_next(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned old = (unsigned)world_leader(&w);
+    w.nodes[old].isolated = true;
+    struct node_request *r = world_set(&w, "k", "v", 20000);
+    world_submit(&w, old, r);
+    world_run(&w, 2000);
+    world_wait_for_leader(&w);
+    assert_int_equal(world_write(&w, (unsigned)world_leader(&w), "other", "v"), 0);
+    assert_false(world_is_done(r));
+    w.nodes[old].isolated = false;
+    world_run(&w, 2000);
+    assert_true(world_is_done(r));
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(world_version(&w, i, "k"), 1);
+    world_free(&w);
+}
+
 static void test_restart_of_all_keeps_everything(void **state)
 {
     (void)state;
@@ -136,6 +160,7 @@ int main(void)
         cmocka_unit_test(test_write_survives_death_of_leader_and_is_applied_once),
         cmocka_unit_test(test_write_without_quorum_ends_unknown_at_its_deadline),
         cmocka_unit_test(test_isolated_leader_serves_no_read),
+        cmocka_unit_test(test_write_lost_with_its_leader_goes_through_the_next),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
     };
     return cmocka_run_group_tests_name("node requests", tests, NULL, NULL);

@@ -183,6 +183,27 @@ static void test_pre_vote_across_terms_does_not_deadlock(void **state)
     }
 }
 
+/* 4: neither can win without the other's word: one has the longer log, the other
+ * the higher term, and the refusal alone tells the first of it. */
+static void test_pre_vote_of_an_old_term_learns_the_higher_one(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_new(1, 3, 3);
+    (void)cluster_elect(c);
+    cluster_run(c, 5);
+    uint64_t term = cluster_status(c, 2).term;
+    for (unsigned i = 0; i < 3; i++)
+        cluster_crash(c, i);
+    cluster_plant(c, 2, term, 1);
+    c->nodes[0].hard_state.term = term + 4;
+    c->nodes[0].hard_state.vote = UUID_ZERO;
+    cluster_restart(c, 0);
+    cluster_restart(c, 2);
+    cluster_run(c, 10 * ELECTION_TICKS_MAX);
+    assert_int_equal(cluster_leader(c), 2);
+    cluster_free(&c);
+}
+
 /* 5: nothing of the voter changes, not even its timer. */
 static void test_pre_vote_granted_changes_nothing(void **state)
 {
@@ -425,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_candidate_leads_only_when_its_own_vote_is_durable),
         cmocka_unit_test(test_vote_up_to_date_log_is_lexicographic),
         cmocka_unit_test(test_pre_vote_across_terms_does_not_deadlock),
+        cmocka_unit_test(test_pre_vote_of_an_old_term_learns_the_higher_one),
         cmocka_unit_test(test_pre_vote_granted_changes_nothing),
         cmocka_unit_test(test_vote_reply_of_higher_term_always_steps_up),
         cmocka_unit_test(test_stale_leader_is_told_of_the_higher_term),
