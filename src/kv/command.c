@@ -49,6 +49,7 @@ size_t kv_origin_encode(const struct kv_origin *origin, uint8_t out[KV_ORIGIN_BY
     bytes_put_be(out + n, origin->node.hi, 8);
     bytes_put_be(out + n + 8, origin->node.lo, 8);
     n += 16;
+    n += put_varint(out + n, origin->member_since);
     n += put_varint(out + n, origin->boot);
     n += put_varint(out + n, origin->seq);
     n += put_varint(out + n, origin->seq - origin->floor);
@@ -132,6 +133,7 @@ static int read_origin(struct bytes_reader *r, struct kv_origin *origin)
     if (bytes_reader_ok(r) && version != KV_COMMAND_VERSION)
         return ERR_VERSION;
     origin->node = bytes_read_uuid(r);
+    origin->member_since = bytes_read_varint(r);
     origin->boot = bytes_read_varint(r);
     origin->seq = bytes_read_varint(r);
     uint64_t back = bytes_read_varint(r);

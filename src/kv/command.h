@@ -2,11 +2,12 @@
  * Commands of the state machine and their bytes, as they stand in log entries:
  *
  *      origin header                                body
- *      version u8 | node uuid | boot | seq | back   kind u8 | operations ...
+ *      version u8 | node uuid | since | boot | seq | back   kind u8 | operations ...
  *                   16 bytes    varints
  *
  * The body is made by whoever serves the client; the header is put before it
- * by the node that the client talked to. `back` is seq - floor. Kinds and
+ * by the node that the client talked to. `since` is
+ * member_since, `back` is seq - floor. Kinds and
  * operation numbers not listed are reserved for transactions and leases.
  */
 #ifndef KV_COMMAND_H
@@ -22,7 +23,7 @@
 #include "base/uuid.h"
 
 #define KV_COMMAND_VERSION  1
-#define KV_ORIGIN_BYTES_MAX (1 + 16 + 3 * 10)
+#define KV_ORIGIN_BYTES_MAX (1 + 16 + 4 * 10)
 
 /* A whole command and a body alone. That bounds the sum of a batch too. */
 #define KV_COMMAND_BYTES_MAX (LIMIT_VALUE_BYTES + LIMIT_COMMAND_OVERHEAD)
@@ -31,12 +32,16 @@
 /* Who asks, and the how-manieth question it is: what makes a repeated command
  * known as a repetition (dissertation 6.3, PITFALLS 49). A node counts its
  * starts durably (boot) and its commands since then (seq, from 1). Every seq
- * below floor has been settled: its answer will never be asked for again. */
+ * below floor has been settled: its answer will never be asked for again. What
+ * was seen of a node is forgotten when it leaves the cluster; should it come
+ * back, a late copy from before is known by its member_since. */
 struct kv_origin {
     struct uuid node;
     uint64_t boot;
     uint64_t seq;
-    uint64_t floor; /* 1 <= floor <= seq */
+    uint64_t floor;        /* 1 <= floor <= seq */
+    uint64_t member_since; /* index of the configuration entry that made it a member,
+                              kv_member_since() */
 };
 
 enum kv_kind {

@@ -130,7 +130,12 @@ void kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
 void kv_apply_members(struct kv *kv, struct kv_pos pos, const struct uuid ids[], unsigned n)
 {
     advance(kv, pos);
-    session_table_set_members(kv->sessions, ids, n);
+    session_table_set_members(kv->sessions, pos.index, ids, n);
+}
+
+uint64_t kv_member_since(const struct kv *kv, struct uuid node)
+{
+    return session_member_since(kv->sessions, node);
 }
 
 void kv_apply_nothing(struct kv *kv, struct kv_pos pos)

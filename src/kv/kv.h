@@ -6,9 +6,9 @@
  * Beside the keys, the state holds a session for each member of the cluster:
  * its boot, its floor and the answers of its commands from floor on. A command
  * seen before is not applied again and gets its first answer. A command of an
- * earlier boot, below the floor, too far above it (LIMIT_FORWARDED_OPS), or of
- * a node that is no member is STALE and changes nothing: it is a late copy of
- * one that was settled.
+ * earlier boot or membership, below the floor, too far above it
+ * (LIMIT_FORWARDED_OPS), or of a node that is no member is STALE and changes
+ * nothing: it is a late copy of one that was settled.
  */
 #ifndef KV_KV_H
 #define KV_KV_H
@@ -43,6 +43,10 @@ struct kv_result {
 /* Applies the command at pos. pos.index is above every index applied before. */
 void kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
               struct kv_result *ret_result);
+/* The index of the configuration entry that made this node a member, the last time if it was one
+ * before; 0: it is none. */
+uint64_t kv_member_since(const struct kv *kv, struct uuid node);
+
 /* Applies a configuration entry: sessions of nodes not in ids[] end, those new begin. */
 void kv_apply_members(struct kv *kv, struct kv_pos pos, const struct uuid ids[], unsigned n);
 /* Notes that an entry without meaning for the state was passed. */

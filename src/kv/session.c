@@ -16,6 +16,7 @@
 
 struct session {
     struct uuid node;
+    uint64_t member_since;       /* index of a configuration entry */
     uint64_t boot;               /* 0: none of its commands was seen */
     uint64_t floor;              /* every command below is settled */
     uint64_t end;                /* one above the highest seen; at least floor */
@@ -99,7 +100,8 @@ void session_table_free(struct session_table **t)
     MEM_FREE(*t);
 }
 
-void session_table_set_members(struct session_table *t, const struct uuid ids[], unsigned n)
+void session_table_set_members(struct session_table *t, uint64_t index, const struct uuid ids[],
+                               unsigned n)
 {
     struct session_table next = {.sessions = mem_array(n, sizeof *next.sessions)};
     for (unsigned i = 0; i < n; i++) {
@@ -107,7 +109,8 @@ void session_table_set_members(struct session_table *t, const struct uuid ids[],
             continue; /* named twice */
         struct session *s = &next.sessions[next.n_sessions++];
         struct session *known = find(t, ids[i]);
-        *s = known ? *known : (struct session){.node = ids[i], .floor = 1, .end = 1};
+        *s = known ? *known
+                   : (struct session){.node = ids[i], .member_since = index, .floor = 1, .end = 1};
         if (known) /* its ring has moved on */
             *known = (struct session){.node = UUID_ZERO};
     }
@@ -119,7 +122,7 @@ int session_admit(struct session_table *t, const struct kv_origin *origin,
                   struct session_answer **ret_answer)
 {
     struct session *s = find(t, origin->node);
-    if (!s || origin->boot < s->boot)
+    if (!s || origin->member_since != s->member_since || origin->boot < s->boot)
         return ERR_STALE;
     bool new_boot = origin->boot > s->boot;
     uint64_t floor = new_boot || origin->floor > s->floor ? origin->floor : s->floor;
@@ -134,6 +137,12 @@ int session_admit(struct session_table *t, const struct kv_origin *origin,
     make_room(s, origin->seq);
     *ret_answer = place(s, origin->seq);
     return 0;
+}
+
+uint64_t session_member_since(const struct session_table *t, struct uuid node)
+{
+    const struct session *s = find(t, node);
+    return s ? s->member_since : 0;
 }
 
 unsigned session_table_count(const struct session_table *t)

@@ -23,8 +23,12 @@ struct session_table *session_table_new(void);
 /* Frees *t and nulls the pointer; NULL is accepted. */
 void session_table_free(struct session_table **t);
 
-/* Sessions of nodes not in ids[] end, those new begin, the others stay as they are. */
-void session_table_set_members(struct session_table *t, const struct uuid ids[], unsigned n);
+/* Sessions of nodes not in ids[] end, those new begin with this index, the others stay as they
+ * are. */
+void session_table_set_members(struct session_table *t, uint64_t index, const struct uuid ids[],
+                               unsigned n);
+/* The index with which the session began; 0: there is none. */
+uint64_t session_member_since(const struct session_table *t, struct uuid node);
 
 /* The place of this command's answer, borrowed until the next call; pos.index is
  * 0 when it was not seen before, then the caller applies it and fills the place.

@@ -89,6 +89,7 @@ void driver_start(struct driver *d, struct storage *storage, struct transport *t
     d->transport = transport;
     d->now_ms = d->started_ms = now_ms;
     d->next_tick_ms = now_ms + DRIVER_TICK_MS;
+    writes_membership_applied(d);
     raft_start(d->raft);
 }
 
@@ -237,6 +238,8 @@ static void load(struct driver *d, const struct raft_load *wanted)
 static void applied(void *ctx, const struct raft_entry *e, const struct kv_result *result)
 {
     struct driver *d = ctx;
+    if (e->type == RAFT_ENTRY_CONFIG)
+        writes_membership_applied(d);
     if (e->type != RAFT_ENTRY_COMMAND)
         return;
     d->counters.committed++;

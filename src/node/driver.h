@@ -64,6 +64,7 @@ struct writes {
     struct write **by_seq; /* ring, cap a power of two */
     uint64_t cap;
     uint64_t seq_last, floor;
+    uint64_t member_since;       /* this node's, by what is applied here; 0: not a member */
     uint64_t generation;         /* of leaders */
     unsigned forwards_in_flight; /* to the present one */
 };
@@ -223,6 +224,8 @@ void writes_pump(struct driver *d);
 /* Batches of others that waited for the end of a transfer. */
 void writes_release_held(struct driver *d);
 void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result);
+/* A configuration was applied. */
+void writes_membership_applied(struct driver *d);
 void writes_role_changed(struct driver *d);
 void writes_expire(struct driver *d, bool all);
 

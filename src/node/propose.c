@@ -134,7 +134,8 @@ static size_t origin_encode(const struct driver *d, const struct write *wr,
     struct kv_origin origin = {.node = d->identity.node,
                                .boot = d->identity.boot,
                                .seq = wr->seq,
-                               .floor = d->writes.floor};
+                               .floor = d->writes.floor,
+                               .member_since = d->writes.member_since};
     return kv_origin_encode(&origin, out);
 }
 
@@ -251,6 +252,9 @@ void writes_pump(struct driver *d)
     }
     if (!uuid_is_zero(s.transfer_to))
         return; /* for this leader or the next */
+    if (d->writes.member_since == 0)
+        return; /* nobody would take them: not a member yet, as far as was applied here, or no more
+                 */
     if (s.role == RAFT_LEADER) {
         while (!list_is_empty(&d->writes.waiting) && propose_some(d))
             ;
@@ -440,6 +444,25 @@ void writes_applied(struct driver *d, const struct raft_entry *e, const struct k
         }
     }
     applied_for_self(d, e, result);
+}
+
+/* Whatever of ours was on its way when this node left the cluster or came back into it has not been
+ * applied, or it would have been answered, and never will be: copies of it are stale. */
+void writes_membership_applied(struct driver *d)
+{
+    struct writes *w = &d->writes;
+    uint64_t member_since = state_member_since(d->state, d->identity.node);
+    if (member_since == w->member_since)
+        return;
+    w->member_since = member_since;
+    for (uint64_t seq = w->floor; seq <= w->seq_last; seq++) {
+        struct write *wr = *slot_of(w, seq);
+        if (!wr)
+            continue;
+        wr->attempted = false;
+        if (wr->under_way)
+            back_to_waiting(d, wr);
+    }
 }
 
 /* What was proposed in an earlier term may or may not come to be: other nodes are told so, and

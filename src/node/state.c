@@ -121,6 +121,11 @@ uint64_t state_version(const struct state *s, const void *key, size_t key_len)
     return kv_get(s->kv, key, key_len, &value) == 0 ? value.version : 0;
 }
 
+uint64_t state_member_since(const struct state *s, struct uuid node)
+{
+    return kv_member_since(s->kv, node);
+}
+
 struct kv_stats state_stats(const struct state *s)
 {
     return kv_stats(s->kv);

@@ -30,6 +30,8 @@ struct uuid state_leader_of(const struct state *s, uint64_t term);
 void state_note_leader(struct state *s, uint64_t term, struct uuid leader);
 /* How often the key was written since it was created; 0: it is not there. Writer's thread. */
 uint64_t state_version(const struct state *s, const void *key, size_t key_len);
+/* See kv_member_since(). Writer's thread. */
+uint64_t state_member_since(const struct state *s, struct uuid node);
 struct kv_stats state_stats(const struct state *s);
 
 /* Thread-safe: */

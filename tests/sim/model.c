@@ -28,6 +28,7 @@ struct seen {
 
 struct session {
     struct uuid node;
+    uint64_t member_since;
     uint64_t boot, floor;
     struct seen *seen;
     size_t n, cap;
@@ -141,7 +142,12 @@ static void commit_config(struct sim *s, const struct raft_entry *e)
     memset(next, 0, sizeof next);
     for (unsigned i = 0; i < c.n_members; i++) {
         struct session *known = session_of(m, c.members[i].id);
-        next[i] = known ? *known : (struct session){.node = c.members[i].id, .floor = 1};
+        next[i] = known ? *known
+                        : (struct session){
+                              .node = c.members[i].id,
+                              .member_since = e->pos.index,
+                              .floor = 1,
+                          };
         if (known)
             known->seen = NULL;
     }
@@ -173,6 +179,8 @@ static void note_seen(struct session *session, uint64_t seq, uint64_t term)
 static bool admit(struct sim *s, const struct kv_origin *o, uint64_t term)
 {
     struct session *session = session_of(s->model, o->node);
+    if (session && o->member_since != session->member_since)
+        session = NULL;
     if (session && o->boot > session->boot) {
         session->boot = o->boot;
         session->floor = o->floor;

@@ -54,7 +54,7 @@ void node_request_free(struct node_request **r)
 static void apply(struct node *n, const struct buf *body, struct kv_result *ret_result)
 {
     uint8_t header[KV_ORIGIN_BYTES_MAX];
-    struct kv_origin origin = {n->id, 1, ++n->seq, n->seq};
+    struct kv_origin origin = {n->id, 1, ++n->seq, n->seq, 1};
     struct buf command = BUF_INIT;
     buf_append(&command, header, kv_origin_encode(&origin, header));
     buf_append(&command, body->data, body->len);

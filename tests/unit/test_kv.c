@@ -84,7 +84,7 @@ static struct kv_result apply_delete(struct fixture *f, struct kv_origin origin,
 
 static struct kv_origin from(struct uuid node, uint64_t boot, uint64_t seq, uint64_t floor)
 {
-    return (struct kv_origin){node, boot, seq, floor};
+    return (struct kv_origin){node, boot, seq, floor, 1};
 }
 
 static void assert_value(struct fixture *f, const char *key, const char *value)
@@ -325,9 +325,30 @@ static void test_session_belongs_to_members_only(void **state)
     assert_int_equal(apply_set(f, from(NODE_A, 1, 2, 1), "k", "a").err, ERR_STALE);
     assert_int_equal(apply_set(f, from(NODE_B, 1, 1, 1), "k", "late").pos.index, 3);
     assert_value(f, "k", "b");
-    assert_int_equal(apply_set(f, from(NODE_C, 1, 1, 1), "k", "c").err, 0);
+    struct kv_origin c = from(NODE_C, 1, 1, 1);
+    c.member_since = kv_member_since(f->kv, NODE_C);
+    assert_int_equal(apply_set(f, c, "k", "c").err, 0);
     kv_apply_members(f->kv, next_pos(f), NULL, 0);
     assert_int_equal(kv_stats(f->kv).n_sessions, 0);
+}
+
+/* The session of a removed node was forgotten, and a copy of its write that came after the node had
+ * been added again was applied a second time. Found by the simulator. */
+static void test_session_late_copy_from_an_earlier_membership_is_stale(void **state)
+{
+    struct fixture *f = *state;
+    struct uuid both[] = {NODE_A, NODE_B};
+    struct kv_origin before = from(NODE_A, 1, 1, 1), after = before;
+    assert_int_equal(apply_set(f, before, "k", "v").err, 0);
+    kv_apply_members(f->kv, next_pos(f), both + 1, 1);
+    assert_int_equal(kv_member_since(f->kv, NODE_A), 0);
+    kv_apply_members(f->kv, next_pos(f), both, 2);
+    assert_int_equal(apply_set(f, before, "k", "again").err, ERR_STALE);
+    assert_value(f, "k", "v");
+    after.member_since = kv_member_since(f->kv, NODE_A);
+    assert_int_equal(after.member_since, 4);
+    assert_int_equal(apply_set(f, after, "k", "new").err, 0);
+    assert_int_equal(kv_member_since(f->kv, NODE_B), 1); /* stayed */
 }
 
 static void test_batch_whose_answer_would_be_too_large_is_refused_for_good(void **state)
@@ -365,6 +386,7 @@ int main(void)
         KV_TEST(test_session_too_far_above_the_floor_is_stale_and_changes_nothing),
         KV_TEST(test_session_later_boot_starts_again_and_earlier_is_stale),
         KV_TEST(test_session_later_boot_refused_does_not_end_the_earlier),
+        KV_TEST(test_session_late_copy_from_an_earlier_membership_is_stale),
         KV_TEST(test_session_belongs_to_members_only),
         KV_TEST(test_batch_whose_answer_would_be_too_large_is_refused_for_good),
     };

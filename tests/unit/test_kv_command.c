@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "kv/kv.h"
 
-static const struct kv_origin ORIGIN = {{0x1122334455667788, 0x99aabbccddeeff00}, 3, 1000, 990};
+static const struct kv_origin ORIGIN = {{0x1122334455667788, 0x99aabbccddeeff00}, 3, 1000, 990, 77};
 
 static struct kv_op set_op(const char *key, const char *value)
 {
@@ -74,12 +74,13 @@ static void test_command_batch_round_trips(void **state)
 static void test_command_largest_numbers_round_trip(void **state)
 {
     (void)state;
-    struct kv_origin origin = {{UINT64_MAX, UINT64_MAX}, UINT64_MAX, UINT64_MAX, 1};
+    struct kv_origin origin = {{UINT64_MAX, UINT64_MAX}, UINT64_MAX, UINT64_MAX, 1, UINT64_MAX};
     struct kv_op op = set_op("k", "v");
     struct buf b = command_of(&origin, KV_SINGLE, &op, 1);
     struct kv_command_reader r;
     assert_int_equal(kv_command_open(b.data, b.len, &r), 0);
-    assert_true(r.origin.boot == UINT64_MAX && r.origin.seq == UINT64_MAX && r.origin.floor == 1);
+    assert_true(r.origin.boot == UINT64_MAX && r.origin.seq == UINT64_MAX && r.origin.floor == 1 &&
+                r.origin.member_since == UINT64_MAX);
     buf_free(&b);
 }
 
@@ -150,7 +151,8 @@ static void test_command_whose_floor_would_not_be_positive_is_invalid(void **sta
         struct kv_command_reader r;
         buf_put_u8(&b, KV_COMMAND_VERSION);
         buf_put_uuid(&b, ORIGIN.node);
-        buf_put_u8(&b, 1);
+        buf_put_u8(&b, 1); /* member_since */
+        buf_put_u8(&b, 1); /* boot */
         buf_put_u8(&b, cases[i].seq);
         buf_put_u8(&b, cases[i].back);
         kv_body_encode(KV_SINGLE, &op, 1, &b);

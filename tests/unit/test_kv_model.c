@@ -111,7 +111,11 @@ static struct kv_result apply_model_op(struct kv *kv, const struct model_op *op,
                           .key_len = strlen(key),
                           .value = value,
                           .value_len = value_bytes(op->value, value)};
-    struct kv_origin origin = {{0xd, op->node}, op->boot, op->seq, op->floor};
+    struct kv_origin origin = {{0xd, op->node},
+                               op->boot,
+                               op->seq,
+                               op->floor,
+                               kv_member_since(kv, (struct uuid){0xd, op->node})};
     struct buf b = BUF_INIT;
     struct kv_result result;
     buf_append(&b, header, kv_origin_encode(&origin, header));
