@@ -3,8 +3,8 @@
  * clocks, files, sockets or log lines. The caller feeds it inputs, then takes
  * its effects and carries them out:
  *
- *      message, tick, proposal, change, read        entries + hard state to persist
- *      persisted, entries loaded, applied    --->   messages to send, entries to apply
+ *      message, tick, proposal, change, read,       entries + hard state to persist
+ *      transfer, persisted, entries loaded   --->   messages to send, entries to apply
  *                                                   reads to serve, entries to load, role
  *
  * The same inputs in the same order always give the same effects: time comes
@@ -23,7 +23,11 @@
  *     raft_persisted(). They may be lost, repeated, delayed and reordered.
  *  4. Apply `apply` entries to the state machine in order.
  *  5. Feed raft_receive() only messages for this cluster, this node and this
- *     incarnation of it.
+ *     incarnation of it, from members of the incarnation that the configuration
+ *     names (PITFALLS 41, 59).
+ *  6. Time first: call raft_tick() for the ticks that have passed before anything
+ *     that came meanwhile is looked at (PITFALLS 58), and never for more than
+ *     have passed. After a long pause 2 * election_ticks_max of them will do.
  *
  * tests/example/three_nodes.c is a complete embedding in a hundred lines.
  *

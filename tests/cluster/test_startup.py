@@ -176,6 +176,13 @@ class Stopping(ClusterTest):
         self.assertLess(seconds, 1 * SLOW)
         self.assertIn("leadership handed over to", leader.log_text())
 
+    def test_sigterm_leader_of_two_votes_for_its_successor(self):
+        cluster = self.cluster_of(2)
+        leader = cluster.leader()
+        leader.stop()
+        self.assertIn("leadership handed over to", leader.log_text())
+        self.assertIn("this node leads", cluster.nodes[1].log_text())
+
     def test_sigterm_without_quorum_ends_in_time(self):
         cluster = self.cluster_of(3)
         last, *rest = cluster.nodes
