@@ -159,7 +159,8 @@ static void leader_answered(struct driver *d, struct admin_op *op, int err,
                             const struct wire_message *m)
 {
     if (err != 0 || m->admin_reply.err == ERR_NOT_LEADER) {
-        op->attempted |= err != ERR_UNREACHABLE && err != 0;
+        bool refused = m && m->header.type == WIRE_REFUSED; /* for certain not attempted */
+        op->attempted |= err != ERR_UNREACHABLE && err != 0 && !refused;
         restart(d, op);
         return;
     }

@@ -259,6 +259,22 @@ static void test_membership_every_size_through_a_follower(void **state)
 
 /* ---- a member at a new address ---- */
 
+/* 50: who was refused knows for certain that nothing was attempted. */
+static void test_change_that_a_stranger_refused_was_not_attempted(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
+    world_kill(&w, (leader + 2) % 3);
+    world_kill(&w, leader);
+    world_wipe(&w, leader);
+    world_start(&w, leader); /* another node at the leader's address */
+    assert_true(!uuid_is_zero(raft_status(w.nodes[follower].driver->raft).leader));
+    assert_int_equal(world_change(&w, follower, 1u << follower), ERR_NO_LEADER);
+    world_free(&w);
+}
+
 /* 41: the id of a member on a disk that is not the member's. */
 static void test_member_on_another_disk_is_refused(void **state)
 {
@@ -454,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_change_membership_of_a_learner_far_behind_is_lagging),
         cmocka_unit_test(test_change_membership_removing_leader_goes_on),
         cmocka_unit_test(test_membership_every_size_through_a_follower),
+        cmocka_unit_test(test_change_that_a_stranger_refused_was_not_attempted),
         cmocka_unit_test(test_member_on_another_disk_is_refused),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_for_its_vote),
