@@ -63,10 +63,12 @@ struct writes {
     struct list held;      /* struct node_request: FORWARDs until a transfer is over */
     struct write **by_seq; /* ring, cap a power of two */
     uint64_t cap;
+    uint64_t boot; /* of this node's session */
     uint64_t seq_last, floor;
     uint64_t member_since;       /* this node's, by what is applied here; 0: not a member */
     uint64_t generation;         /* of leaders */
     unsigned forwards_in_flight; /* to the present one */
+    uint64_t pause_until_ms;     /* nothing is sent to it before */
 };
 
 /* ---- linearizable reads (reads.c) ---- */

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "node/driver.h"
 
+#define RETRY_MS             20 /* until what the leader did not take is sent to it again */
 #define FORWARD_RESULT_BYTES 64 /* of one result beyond its answer, at most */
 
 /* A FORWARD of another node, until every command in it has its result. */
@@ -37,6 +38,9 @@ void writes_init(struct driver *d)
     w->cap = 1024;
     w->by_seq = mem_array(w->cap, sizeof *w->by_seq);
     w->floor = 1;
+    /* The count makes a later start win. The random part tells starts apart whose count is the same
+     * because the disk was set back: what an earlier one sent is not taken for ours. */
+    w->boot = d->identity.boot << 32 | (rng_next(&d->rng) & UINT32_MAX);
 }
 
 /* Those of one batch, or all for NULL. */
@@ -132,7 +136,7 @@ static size_t origin_encode(const struct driver *d, const struct write *wr,
                             uint8_t out[KV_ORIGIN_BYTES_MAX])
 {
     struct kv_origin origin = {.node = d->identity.node,
-                               .boot = d->identity.boot,
+                               .boot = d->writes.boot,
                                .seq = wr->seq,
                                .floor = d->writes.floor,
                                .member_since = d->writes.member_since};
@@ -261,7 +265,7 @@ void writes_pump(struct driver *d)
         return;
     }
     const struct raft_member *leader = driver_member(d, s.leader);
-    while (leader && !list_is_empty(&d->writes.waiting) &&
+    while (leader && !list_is_empty(&d->writes.waiting) && d->writes.pause_until_ms <= d->now_ms &&
            d->writes.forwards_in_flight < DRIVER_FORWARDS_MAX)
         forward_waiting(d, leader);
 }
@@ -278,11 +282,6 @@ static void settle_forwarded(struct driver *d, struct write *wr,
                              const struct wire_forward_result *result)
 {
     struct node_request *r = wr->request;
-    if (result->err != 0) {
-        wr->attempted |= result->err != ERR_NOT_LEADER && result->err != ERR_OVERLOADED;
-        back_to_waiting(d, wr);
-        return;
-    }
     state_note_leader(d->state, result->pos.term, result->leader);
     r->ret.write.log_id = (struct node_log_id){result->pos.index, result->pos.term, result->leader};
     buf_append(&r->ret.write.answer, result->answer.data, result->answer.len);
@@ -300,12 +299,15 @@ void writes_forward_answered(struct driver *d, struct exchange *x, int err,
         struct write *wr = find(&d->writes, x->seqs[i]);
         if (!wr || !wr->under_way)
             continue; /* applied here before the answer came */
-        if (matches) {
+        if (matches && m->forward_reply.results[i].err == 0) {
             settle_forwarded(d, wr, &m->forward_reply.results[i]);
             continue;
         }
-        wr->attempted |= err != ERR_UNREACHABLE && !refused;
+        int why = matches ? m->forward_reply.results[i].err : err;
+        wr->attempted |=
+            why != ERR_UNREACHABLE && why != ERR_NOT_LEADER && why != ERR_OVERLOADED && !refused;
         back_to_waiting(d, wr);
+        d->writes.pause_until_ms = d->now_ms + RETRY_MS;
     }
 }
 
@@ -418,7 +420,7 @@ static void applied_for_self(struct driver *d, const struct raft_entry *e,
 {
     struct kv_origin origin;
     if (kv_origin_decode(e->data, e->len, &origin) < 0 ||
-        !uuid_equal(origin.node, d->identity.node) || origin.boot != d->identity.boot)
+        !uuid_equal(origin.node, d->identity.node) || origin.boot != d->writes.boot)
         return;
     struct write *wr = find(&d->writes, origin.seq);
     if (!wr)
@@ -471,6 +473,9 @@ void writes_role_changed(struct driver *d)
 {
     struct writes *w = &d->writes;
     struct raft_status s = raft_status(d->raft);
+    w->generation++;
+    w->forwards_in_flight = 0; /* a dead leader may hold its own for long */
+    w->pause_until_ms = 0;
     LIST_FOREACH_SAFE(it, following, &w->forwarded)
     {
         struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
