@@ -100,6 +100,17 @@ static void check_leader(struct cluster *c, unsigned node)
     }
 }
 
+/* What a leader commits ends with an entry of its own term (dissertation 3.6.2, PITFALLS 15):
+ * seen at once, where the schedule that makes it matter takes three leaders more. */
+static void check_commits_own_term(const struct cluster *c, unsigned node)
+{
+    struct raft_status s = raft_status(c->nodes[node].core);
+    bool is_its = s.role == RAFT_LEADER && s.commit == c->n_committed && s.commit > 0 &&
+                  c->committed[s.commit].known_in_term == s.term;
+    if (is_its)
+        assert_int_equal(c->committed[s.commit].term, s.term);
+}
+
 /* Same index and term: same everything up to there. Below the smaller commit
  * index the logs were compared when it was reached. */
 static void check_log_matching(const struct raft *a, const struct raft *b)
@@ -131,6 +142,7 @@ void cluster_check(struct cluster *c, unsigned node)
     const struct raft *core = c->nodes[node].core;
     raft_check(core);
     check_leader(c, node);
+    check_commits_own_term(c, node);
     check_suspicions(c, core);
     for (unsigned i = 0; i < c->n_nodes; i++)
         if (i != node && c->nodes[i].core)

@@ -17,11 +17,11 @@
 
 #include "raft_cluster.h"
 
-enum { SEEDS = 300, STEPS = 12000, POOL = 6, SEED_WALL_S = 120 };
+enum { SEEDS = 300, STEPS = 24000, POOL = 6, SEED_WALL_S = 120 };
 
 /* How often what happens, in thousandths of the steps. */
 struct weather {
-    unsigned drop, duplicate, reorder, crash, cut, change, transfer, skip_pump;
+    unsigned drop, duplicate, reorder, crash, cut, change, transfer, skip_pump, hunt;
 };
 
 struct tally {
@@ -50,6 +50,7 @@ static struct weather random_weather(struct cluster *c)
         .change = (unsigned)rng_range(&c->rng, 0, 15),
         .transfer = (unsigned)rng_range(&c->rng, 0, 6),
         .skip_pump = (unsigned)rng_range(&c->rng, 0, 300),
+        .hunt = chance(c, 500) ? (unsigned)rng_range(&c->rng, 5, 50) : 0,
     };
 }
 
@@ -110,6 +111,58 @@ static void step_transfer(struct cluster *c, struct tally *tally)
     tally->transfers += cluster_transfer(c, (unsigned)leader, to) == 0;
 }
 
+/* Faster than messages are, and not for this node; -1: for all. */
+static void let_time_pass(struct cluster *c, int stopped)
+{
+    unsigned ticks = (unsigned)rng_range(&c->rng, 1, ELECTION_TICKS_MIN);
+    for (unsigned i = 0; i < c->n_nodes; i++) {
+        if ((int)i == stopped)
+            continue;
+        for (unsigned k = 0; k < ticks && c->nodes[i].core; k++)
+            raft_tick(c->nodes[i].core);
+        if (c->nodes[i].core)
+            cluster_pump(c, i);
+        if (c->nodes[i].core && chance(c, 500))
+            cluster_write(c, i, UINT32_MAX);
+    }
+}
+
+/* Whoever leads is in for it: the old schedules all need several leaders in a row,
+ * each gone before its entries are everywhere. */
+static void step_hunt(struct cluster *c, struct tally *tally)
+{
+    int leader = cluster_leader(c);
+    if (leader < 0) {
+        let_time_pass(c, -1);
+        return;
+    }
+    switch (rng_range(&c->rng, 0, 3)) {
+    case 0:
+        cluster_crash(c, (unsigned)leader);
+        tally->crashes++;
+        break;
+    case 1:
+        cluster_heal(c);
+        cluster_cut_off(c, (unsigned)leader);
+        break;
+    case 2: /* cut off and slow, and it is asked what it knows */
+        cluster_cut_off(c, (unsigned)leader);
+        let_time_pass(c, leader);
+        let_time_pass(c, leader);
+        break;
+    default:
+        cluster_heal(c);
+    }
+}
+
+/* Whoever believes to lead. */
+static void step_read_at_leaders(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->n_nodes; i++)
+        if (c->nodes[i].core && cluster_status(c, i).role == RAFT_LEADER)
+            (void)cluster_read(c, i);
+}
+
 static void step_node(struct cluster *c, const struct weather *w, struct tally *tally)
 {
     unsigned node = node_of(c);
@@ -159,6 +212,10 @@ static void storm(struct cluster *c, struct tally *tally)
             w = random_weather(c);
         if (chance(c, w.cut))
             step_cut(c);
+        if (chance(c, w.hunt))
+            step_hunt(c, tally);
+        if (chance(c, w.hunt))
+            step_read_at_leaders(c);
         if (chance(c, w.change))
             step_change(c, tally);
         if (chance(c, w.transfer))
