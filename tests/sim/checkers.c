@@ -82,6 +82,8 @@ static void check_role(struct sim *s, unsigned i, const struct raft_status *now)
               ull(now->last.index));
     } else if (before->role == RAFT_LEADER) {
         probe(s, now->term == before->term ? PROBE_CHECK_QUORUM : PROBE_DEPOSED);
+        if (!uuid_is_zero(before->transfer_to) && uuid_equal(before->transfer_to, now->leader))
+            probe(s, PROBE_TRANSFERRED);
         trace(s, "node %u leads no more, term %llu", i, ull(now->term));
     } else if (before->role != now->role || before->term != now->term) {
         trace(s, "node %u: %s in term %llu", i,
@@ -240,6 +242,13 @@ static void check_durable(struct sim *s, unsigned i, uint64_t index, uint64_t te
 static void check_commit(struct sim *s, unsigned i, const struct raft_status *now)
 {
     struct sim_node *n = &s->nodes[i];
+    bool leads_on =
+        n->seen.role == RAFT_LEADER && now->role == RAFT_LEADER && n->seen.term == now->term;
+    uint64_t term = 0;
+    if (leads_on && now->commit > n->seen.commit)
+        SIM_SAFE(s, raft_term_at(n->driver->raft, now->commit, &term) == 0 && term == now->term,
+                 "node %u, leader of term %llu, commits up to an entry of term %llu", i,
+                 ull(now->term), ull(term));
     SIM_SAFE(s, now->commit >= n->seen.commit, "node %u takes back its commit index", i);
     for (uint64_t k = n->seen.commit + 1; k <= now->commit && k <= s->n_log; k++)
         check_same(s, i, k);
@@ -326,6 +335,8 @@ void check_turn(struct sim *s, unsigned i)
     SIM_SAFE(s, now.term >= s->nodes[i].seen.term, "node %u goes back to term %llu", i,
              ull(now.term));
     check_role(s, i, &now);
+    if (now.disk_stalled && !s->nodes[i].seen.disk_stalled)
+        probe(s, PROBE_DISK_STALLED);
     check_commit(s, i, &now);
     check_applied(s, i, &now);
     see(s, i, &now);
@@ -352,6 +363,23 @@ void check_started(struct sim *s, unsigned i)
     model_check_all(s, i);
     if (now.last.index > now.commit)
         probe(s, PROBE_RESTART_UNCOMMITTED);
+}
+
+/* Whoever gets the vote has a log at least as long; judged while nothing has changed since. */
+static void check_vote(struct sim *s, unsigned i, const struct transport_request *t,
+                       const struct raft_message *answer)
+{
+    struct raft_status now = raft_status(s->nodes[i].driver->raft);
+    struct wire_message question;
+    if (!answer->vote_reply.granted || answer->vote_reply.pre || !uuid_is_zero(now.leader) ||
+        now.term != answer->term || now.last.term == now.term ||
+        wire_decode(t->body.data, t->body.len, &question) < 0)
+        return;
+    struct raft_pos theirs = question.raft.vote.last, own = now.last;
+    SIM_SAFE(s, theirs.term > own.term || (theirs.term == own.term && theirs.index >= own.index),
+             "node %u, last (%llu,%llu), votes for a log ending at (%llu,%llu)", i, ull(own.term),
+             ull(own.index), ull(theirs.term), ull(theirs.index));
+    wire_message_free(&question);
 }
 
 static void check_refusal(struct sim *s, const struct wire_message *m)
@@ -388,7 +416,9 @@ void check_answered(struct sim *s, unsigned node, const struct transport_request
     bool knows_leader = !uuid_is_zero(raft_status(s->nodes[node].driver->raft).leader);
     if (m.header.type == WIRE_REFUSED)
         check_refusal(s, &m);
-    else if (m.header.type == WIRE_APPEND_REPLY && !m.raft.append_reply.success)
+    else if (m.header.type == WIRE_VOTE_REPLY)
+        check_vote(s, node, t, &m.raft);
+    if (m.header.type == WIRE_APPEND_REPLY && !m.raft.append_reply.success)
         probe(s, PROBE_APPEND_REFUSED);
     else if (m.header.type == WIRE_VOTE_REPLY && !m.raft.vote_reply.granted)
         probe(s, knows_leader ? PROBE_VOTE_STICKY : PROBE_VOTE_REFUSED);

@@ -113,7 +113,10 @@ static void submit(struct sim *s, uint64_t id, unsigned client, unsigned node, b
     c->request = node_request_new(op->type == OP_READ ? NODE_READ : NODE_WRITE);
     c->request->owner = c;
     c->request->done = call_done;
-    c->request->deadline_ms = process_now_ms(s, node) + sim_random(s, 300, 5000);
+    uint64_t patience_ms = sim_random(s, 300, 5000);
+    if (client == SIM_CLIENTS) /* the liveness phase waits */
+        patience_ms = 18000;
+    c->request->deadline_ms = process_now_ms(s, node) + patience_ms;
     if (op->type != OP_READ)
         encode(s, id, &c->request->in.write.body);
     list_push_back(&s->calls, &c->link);

@@ -39,6 +39,7 @@
     X(REPLACE, "membership: joint change")                                                         \
     X(WIPE, "membership: disk wiped, the node has a new id")                                       \
     X(WIPE_SAME, "membership: disk wiped under the same id")                                       \
+    X(TRANSFER, "membership: leadership transferred")                                              \
     X(MOVE, "membership: moved to another address")                                                \
     X(RETRY, "client: retry elsewhere")                                                            \
     X(TWIN, "client: duplicate")                                                                   \
@@ -59,6 +60,8 @@
     X(READ_FOLLOWER, "a follower served a linearizable read")                                      \
     X(CHECK_QUORUM, "a leader stepped down within its term")                                       \
     X(DEPOSED, "a leader was deposed by a higher term")                                            \
+    X(TRANSFERRED, "a leader handed over to the node it chose")                                    \
+    X(DISK_STALLED, "a node found its own disk stalled")                                           \
     X(VOTE_STICKY, "a vote was refused because a leader is known")                                 \
     X(VOTE_REFUSED, "a vote was refused for another reason")                                       \
     X(APPEND_REFUSED, "an append was refused")                                                     \

@@ -9,6 +9,9 @@
 static uint64_t some_time(struct sim *s)
 {
     uint64_t us = sim_random_gap(s, s->plan.fault_time_us);
+    uint64_t election_us = s->plan.options.election_max_ms * SIM_MS;
+    if (sim_random(s, 0, 2) == 0) /* just as long as somebody else needs to take over */
+        us = sim_random(s, election_us / 2, 3 * election_us);
     return us < 8 * SIM_S ? us : 8 * SIM_S;
 }
 
@@ -74,10 +77,13 @@ static void restart_after(struct sim *s, unsigned i, uint64_t us)
 
 static void end_process(struct sim *s, unsigned i, bool in_order)
 {
-    if (in_order)
+    if (in_order) {
         process_stop(s, i);
-    else
-        process_kill(s, i);
+        uint64_t patience_us = sim_random(s, 0, SIM_S);
+        heal_after(s, patience_us, FAULT_STOP, i, s->nodes[i].life);
+        return;
+    }
+    process_kill(s, i);
     uint64_t us = sim_random(s, 0, 1) == 0 ? sim_random(s, 1, 100 * SIM_MS) : some_time(s);
     restart_after(s, i, us);
 }
@@ -171,6 +177,8 @@ static bool wipe(struct sim *s, unsigned i, bool same_id)
         process_kill(s, i);
     process_wipe(s, i, same_id);
     s->nodes[i].lost = true;
+    if (same_id) /* everybody refuses it; then it gets a new id */
+        heal_after(s, 3 * some_time(s), FAULT_WIPE_SAME, i, 0);
     restart_after(s, i, some_time(s));
     return true;
 }
@@ -243,6 +251,8 @@ static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
         jump(s, i);
     else if (what == FAULT_MOVE)
         return move(s, i);
+    else if (what == FAULT_TRANSFER)
+        return process_transfer(s, i);
     return true;
 }
 
@@ -298,12 +308,24 @@ void fault_heal(struct sim *s, const struct event *e)
 {
     struct sim_node *n = &s->nodes[e->node];
     switch ((enum sim_fault)e->a) {
+    case FAULT_STOP:
+        if (!s->healing && n->driver && n->life == e->b)
+            end_process(s, e->node, false);
+        break;
     case FAULT_PARTITION:
         if (!s->healing)
             memset(s->cut, 0, sizeof s->cut);
         break;
     case FAULT_CLOG:
         net_unclog(s, e->node, (unsigned)e->b);
+        break;
+    case FAULT_WIPE_SAME:
+        if (n->id_used_up && !s->healing) {
+            if (n->driver)
+                process_kill(s, e->node);
+            process_wipe(s, e->node, false);
+            restart_after(s, e->node, SIM_MS);
+        }
         break;
     case FAULT_KILL:
         if (!s->healing && !n->driver && n->life == e->b) {

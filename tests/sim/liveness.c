@@ -49,9 +49,12 @@ static unsigned choose(struct sim *s)
 static unsigned gather(struct sim *s)
 {
     faults_end(s);
-    for (unsigned i = 0; i < s->plan.n_slots; i++)
+    for (unsigned i = 0; i < s->plan.n_slots; i++) {
+        if (is_up(s, i) && s->nodes[i].driver->stopping)
+            process_kill(s, i);
         if (!is_up(s, i))
             process_start(s, i);
+    }
     unsigned mask = choose(s);
     trace(s, "all is healed among %#x", mask);
     for (unsigned i = 0; i < s->plan.n_slots; i++) {
@@ -60,6 +63,8 @@ static unsigned gather(struct sim *s)
         bool member = process_member(s, i) != NULL;
         if (member || sim_random(s, 0, 1) == 0) /* who was removed may go on bothering */
             process_kill(s, i);
+        else
+            mask |= 1u << i; /* it may join, and even lead */
     }
     return mask;
 }
@@ -128,7 +133,7 @@ static void require(struct sim *s, unsigned mask, unsigned node, enum op_type ty
 {
     for (;;) {
         uint64_t id = client_probe(s, node, type);
-        uint64_t patience_us = s->now_us + 6 * SIM_S;
+        uint64_t patience_us = s->now_us + 21 * SIM_S;
         while (op_of(s, id)->returned == 0 && s->now_us < patience_us)
             sim_run(s, s->now_us + LIVENESS_STEP_MS * SIM_MS, NULL);
         if (op_of(s, id)->returned != 0)
@@ -136,6 +141,24 @@ static void require(struct sim *s, unsigned mask, unsigned node, enum op_type ty
         if (s->now_us > limit_us)
             give_up(s, mask, type == OP_SET ? "a write fails" : "a read fails");
     }
+}
+
+/* A write that is under way when the leader steps down is not forgotten (PITFALLS 51). */
+static void require_across_leaders(struct sim *s, unsigned mask, unsigned node)
+{
+    uint64_t id = client_probe(s, node, OP_SET);
+    uint64_t end_us = s->now_us + SIM_S * 20;
+    uint64_t pause_us = sim_random(s, 0, 20 * SIM_MS);
+    sim_run(s, s->now_us + pause_us, NULL);
+    int leader = leader_among(s, mask);
+    if (leader >= 0) {
+        raft_step_down(s->nodes[leader].driver->raft);
+        process_wake(s, (unsigned)leader);
+    }
+    while (op_of(s, id)->returned == 0 && s->now_us < end_us)
+        sim_run(s, s->now_us + LIVENESS_STEP_MS * SIM_MS, NULL);
+    if (op_of(s, id)->returned == 0)
+        give_up(s, mask, "a write is forgotten when the leader steps down");
 }
 
 void liveness_run(struct sim *s)
@@ -149,9 +172,10 @@ void liveness_run(struct sim *s)
             continue;
         require(s, mask, i, OP_SET, limit_us);
         require(s, mask, i, OP_READ, limit_us);
+        require_across_leaders(s, mask, i);
     }
     wait_settled(s, mask, limit_us);
-    sim_run(s, s->now_us + 9 * SIM_S, NULL);
+    sim_run(s, s->now_us + 20 * SIM_S, NULL);
     if (!list_is_empty(&s->calls))
         give_up(s, mask, "a request is never answered");
 }

@@ -22,7 +22,8 @@ struct flight {
     struct transport_request *request;
     unsigned from, to; /* to: SIM_NODES when nobody is known to live there */
     uint32_t from_life;
-    bool ghost; /* a copy: nobody waits for the answer */
+    bool ghost;  /* a copy: nobody waits for the answer */
+    bool copied; /* there is a copy: nobody can say that it was not delivered */
     uint64_t number, deadline_us;
 };
 
@@ -55,7 +56,8 @@ static uint64_t latency(struct sim *s)
     if (s->healing || !sim_chance(s, s->plan.ppm_delay))
         return us;
     fault_count(s, FAULT_DELAY);
-    return us + sim_random(s, SIM_MS, 2000 * SIM_MS);
+    uint64_t max_us = 3 * (uint64_t)s->plan.options.election_max_ms * SIM_MS;
+    return us + sim_random(s, SIM_MS, max_us);
 }
 
 /* Those of the core are too many to read, but for votes. */
@@ -71,7 +73,7 @@ static void go_home(struct flight *f, int err, uint64_t at_us)
 {
     trace_message(f, err ? err_text(err) : "answered");
     f->stage = HOME;
-    f->request->err = err;
+    f->request->err = err == ERR_UNREACHABLE && f->copied ? ERR_IO : err;
     sim_at(f->sim, at_us, EVENT_NET, f->from, 0, 0, f);
 }
 
@@ -147,10 +149,9 @@ static void link_send(struct transport *t, struct transport_request *r)
     f->from_life = s->nodes[l->self].life;
     f->deadline_us = s->now_us + (uint64_t)r->timeout_ms * SIM_MS;
     if (!s->healing) {
-        if (s->plan.ppm_replay > 0)
-            remember(s, f);
         if (sim_chance(s, s->plan.ppm_duplicate)) {
             fault_count(s, FAULT_DUPLICATE);
+            f->copied = true;
             depart(ghost_of(f));
         }
     }
@@ -191,6 +192,8 @@ static void visit(struct flight *f)
     struct sim *s = f->sim;
     struct node_request *r = node_request_new(NODE_PEER);
     f->stage = VISIT;
+    if (!s->healing && s->plan.ppm_replay > 0)
+        remember(s, f);
     trace_message(f, "arrived");
     r->owner = f;
     r->done = answered;

@@ -54,7 +54,7 @@ static bool add_somebody(struct sim *s)
     int at = some_node(s);
     for (unsigned k = 0; k < s->plan.n_slots && at >= 0; k++) {
         unsigned i = (start + k) % s->plan.n_slots;
-        if (is_member(s, i) || !is_up(s, i))
+        if (is_member(s, i) || !is_up(s, i) || s->nodes[i].id_used_up)
             continue;
         struct node_request *r = node_request_new(NODE_ADD_LEARNER);
         r->in.add_learner.id = s->nodes[i].disk.identity.node;

@@ -20,7 +20,9 @@ static void plan_options(struct sim *s, struct node_options *o)
     o->election_max_ms = o->election_min_ms * (uint32_t)sim_random(s, 15, 30) / 10;
     o->lag_threshold_ms = (uint32_t)sim_random(s, 500, 3000);
     o->disk_stall_ms = 5 * o->election_max_ms;
-    o->append_entries_max = (unsigned)sim_random(s, 1, 64);
+    unsigned entries_max = sim_random(s, 0, 2) == 0 ? 3 : 64;
+    o->append_entries_max = (unsigned)sim_random(s, 1, entries_max);
+    o->disk_stall_ms = sometimes(s, 50, 100, 3000);
     o->append_bytes_max = (size_t)1 << sim_random(s, 8, 20);
     o->window = (unsigned)sim_random(s, 1, 8);
     o->cache_bytes = (size_t)1 << sim_random(s, 9, 20);
@@ -61,7 +63,8 @@ static void plan_weather(struct sim *s, struct plan *p)
     p->latency_min_us = sim_random(s, 50, 2000);
     p->latency_max_us = p->latency_min_us + sim_random(s, 100, 10000);
     p->ppm_drop = sometimes(s, 60, 100, 50000);
-    p->ppm_delay = sometimes(s, 50, 100, 20000);
+    unsigned delay_max = sim_random(s, 0, 3) == 0 ? 200000 : 20000;
+    p->ppm_delay = sometimes(s, 50, 100, delay_max);
     p->ppm_duplicate = sometimes(s, 50, 100, 50000);
     p->ppm_reset = sometimes(s, 50, 100, 30000);
     p->ppm_replay = sometimes(s, 50, 1, 1);
@@ -75,9 +78,9 @@ static void plan_weather(struct sim *s, struct plan *p)
 static void plan_faults(struct sim *s, struct plan *p)
 {
     static const enum sim_fault picked[] = {
-        FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BRIDGE, FAULT_CLOG,    FAULT_REPLAY,
-        FAULT_KILL,      FAULT_STOP,    FAULT_PAUSE,  FAULT_SLOW,    FAULT_STALL,
-        FAULT_EIO,       FAULT_DRIFT,   FAULT_JUMP,   FAULT_SUSPEND, FAULT_POWER};
+        FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BRIDGE, FAULT_CLOG,    FAULT_REPLAY, FAULT_KILL,
+        FAULT_STOP,      FAULT_PAUSE,   FAULT_SLOW,   FAULT_STALL,   FAULT_EIO,    FAULT_DRIFT,
+        FAULT_JUMP,      FAULT_SUSPEND, FAULT_POWER,  FAULT_TRANSFER};
     static const uint64_t gaps_ms[] = {100, 300, 1000, 4000};
     uint64_t gap_ms = gaps_ms[sim_random(s, 0, 3)];
     p->fault_gap_us = sim_random(s, gap_ms / 2, 2 * gap_ms) * SIM_MS;
@@ -87,6 +90,9 @@ static void plan_faults(struct sim *s, struct plan *p)
         p->weights[picked[i]] = sometimes(s, 60, 1, 10);
     p->weights[FAULT_WIPE] = sometimes(s, 50, 1, 3);
     p->weights[FAULT_WIPE_SAME] = sometimes(s, 30, 1, 3);
+    /* Only where nobody removes it from the configuration: then nobody may add it again. */
+    if (!p->by_peers || p->operator_gap_us != 0)
+        p->weights[FAULT_WIPE_SAME] = 0;
     p->weights[FAULT_MOVE] = sometimes(s, 40, 1, 3);
     if (p->ppm_replay == 0)
         p->weights[FAULT_REPLAY] = 0;

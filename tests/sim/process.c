@@ -193,15 +193,20 @@ void process_kill(struct sim *s, unsigned i)
     clients_completed(s);
 }
 
-/* Leadership is given up and the followers told, then it ends; the disk has no time to finish
- * what nobody waits for. */
 void process_stop(struct sim *s, unsigned i)
 {
-    struct sim_node *n = &s->nodes[i];
-    driver_stop(n->driver);
-    driver_pump(n->driver);
-    check_turn(s, i);
-    process_kill(s, i);
+    trace(s, "node %u is told to stop", i);
+    driver_stop(s->nodes[i].driver);
+    process_wake(s, i);
+}
+
+bool process_transfer(struct sim *s, unsigned i)
+{
+    if (raft_transfer(s->nodes[i].driver->raft, UUID_ZERO) < 0)
+        return false;
+    trace(s, "node %u hands over its leadership", i);
+    process_wake(s, i);
+    return true;
 }
 
 void process_wipe(struct sim *s, unsigned i, bool same_id)
@@ -214,6 +219,7 @@ void process_wipe(struct sim *s, unsigned i, bool same_id)
     s->wiped[place].incarnation = n->disk.identity.incarnation;
     s->wiped[place].at_us = s->now_us;
     disk_wipe(&n->disk, same_id);
+    n->id_used_up = same_id;
     n->seen_config = (struct raft_config){0};
     n->ever_voted = false;
 }

@@ -128,6 +128,7 @@ struct sim_node {
     uint64_t slow_us, slow_until_us; /* a turn takes so much longer */
     unsigned moves;
     bool lost;       /* a wiped disk: the id it had is gone */
+    bool id_used_up; /* another disk had this id before */
     bool ever_voted; /* it was a voter of some configuration, with this disk */
     /* as of the last check */
     struct raft_status seen;
@@ -283,8 +284,10 @@ void process_init(struct sim *s, unsigned i);
 void process_start(struct sim *s, unsigned i);
 /* As SIGKILL, or a loss of power. */
 void process_kill(struct sim *s, unsigned i);
-/* As SIGTERM: leadership is given up first. */
+/* As SIGTERM: leadership is handed over; process_kill() is to follow. */
 void process_stop(struct sim *s, unsigned i);
+/* False: it does not lead. */
+bool process_transfer(struct sim *s, unsigned i);
 void process_turn(struct sim *s, unsigned i, uint64_t at_us);
 /* A new, empty disk and with it a new id at the same address, or the same id with a new
  * incarnation. */
