@@ -337,8 +337,9 @@ def main():
         caught, said = try_mutant(copy, mutant, options, bad)
         passed += caught
         word = "caught" if caught else "FAILED"
-        table.append(f"{word}  {mutant.name:36} {'; '.join(said)}")
-        print(f"[{time.monotonic() - begin:4.0f} s] {table[-1]}", flush=True)
+        line = f"{word}  {mutant.name:32} {'; '.join(said)}"
+        print(f"[{time.monotonic() - begin:4.0f} s] {line}", flush=True)
+        table.append(line.splitlines()[0])
     failures = [line for line in table if not line.startswith("caught")]
     print("\n" + "\n".join(table))
     if failures:
