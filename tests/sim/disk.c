@@ -54,6 +54,10 @@ static uint64_t latency(struct disk *d)
     const struct plan *p = &d->sim->plan;
     uint64_t us = sim_random(d->sim, p->disk_min_us, p->disk_max_us);
     uint64_t now_us = d->sim->now_us;
+    /* Where a write takes longer than an election, nobody can promise a leader. */
+    uint64_t healed_us = p->options.election_min_ms * SIM_MS / 4;
+    if (d->sim->healing && us > healed_us)
+        us = healed_us;
     return d->stalled_until_us > now_us ? d->stalled_until_us - now_us + us : us;
 }
 
