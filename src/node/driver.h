@@ -43,9 +43,10 @@ struct write {
     struct list link; /* in waiting, while not under way */
     struct node_request *request;
     uint64_t seq;
-    bool under_way; /* proposed here or sent to the leader, no answer yet */
-    bool attempted; /* may be in some log */
-    uint64_t term;  /* in which it was last sent on its way */
+    bool under_way;    /* proposed here or sent to the leader, no answer yet */
+    bool attempted;    /* may be in some log */
+    uint64_t term;     /* in which it was last sent on its way */
+    uint64_t exchange; /* by which it was last forwarded */
 };
 
 /* Commands proposed here for others, in log order; answered when applied. */

@@ -187,6 +187,7 @@ static bool propose_some(struct driver *d)
         struct write *wr = LIST_ENTRY(list_pop_front(&w->waiting), struct write, link);
         wr->under_way = wr->attempted = true;
         wr->term = first.term;
+        wr->exchange = 0;
     }
     mem_free(entries);
     return taken;
@@ -236,6 +237,8 @@ static void forward_waiting(struct driver *d, const struct raft_member *leader)
     x->seqs = seqs;
     x->n_seqs = n;
     x->owner = d->writes.generation;
+    for (unsigned i = 0; i < n; i++)
+        find(&d->writes, seqs[i])->exchange = x->id;
     d->writes.forwards_in_flight++;
     for (unsigned i = 0; i < n; i++)
         buf_free(&bytes[i]);
@@ -303,6 +306,8 @@ void writes_forward_answered(struct driver *d, struct exchange *x, int err,
             settle_forwarded(d, wr, &m->forward_reply.results[i]);
             continue;
         }
+        if (wr->exchange != x->id)
+            continue; /* sent again meanwhile: what becomes of that is another answer's to say */
         int why = matches ? m->forward_reply.results[i].err : err;
         wr->attempted |=
             why != ERR_UNREACHABLE && why != ERR_NOT_LEADER && why != ERR_OVERLOADED && !refused;
