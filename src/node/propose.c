@@ -297,7 +297,6 @@ void writes_forward_answered(struct driver *d, struct exchange *x, int err,
     if (x->owner == d->writes.generation)
         d->writes.forwards_in_flight--;
     bool matches = err == 0 && m->forward_reply.n_results == x->n_seqs;
-    bool refused = m && m->header.type == WIRE_REFUSED;
     for (unsigned i = 0; i < x->n_seqs; i++) {
         struct write *wr = find(&d->writes, x->seqs[i]);
         if (!wr || !wr->under_way)
@@ -308,9 +307,9 @@ void writes_forward_answered(struct driver *d, struct exchange *x, int err,
         }
         if (wr->exchange != x->id)
             continue; /* sent again meanwhile: what becomes of that is another answer's to say */
-        int why = matches ? m->forward_reply.results[i].err : err;
-        wr->attempted |=
-            why != ERR_UNREACHABLE && why != ERR_NOT_LEADER && why != ERR_OVERLOADED && !refused;
+        /* "Not the leader" is no proof: what was delivered once may be delivered again, to whoever
+         * leads then (PITFALLS 50, 59). */
+        wr->attempted |= err != ERR_UNREACHABLE;
         back_to_waiting(d, wr);
         d->writes.pause_until_ms = d->now_ms + RETRY_MS;
     }
