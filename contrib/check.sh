@@ -10,7 +10,7 @@ usage: contrib/check.sh [--all]
 
 Builds with gcc -Werror in build-check/ and runs make check, and the cluster
 tests where they are a target of their own (make check-cluster).
---all: also the full simulation (make check-sim), a build with clang -Werror, all tests under the address and
+--all: also a build with clang -Werror, all tests under the address and
 undefined-behaviour sanitizers, the unit tests under the thread sanitizer, and
 make distcheck.
 
@@ -129,10 +129,6 @@ check gcc
 check_cluster gcc 1 1
 
 if [ "$all" = yes ]; then
-    # 100 simulated hours; what it has no .trs file for counts as one test.
-    if stage "simulation" "$out/gcc" make -s check-sim; then
-        passed=$((passed + 1))
-    fi
     build clang CC=clang CFLAGS="-O2 -g -Werror" || true
     if build sanitizer CC=gcc CFLAGS="-O1 -g -Werror" --with-sanitizer=address,undefined; then
         check sanitizer

@@ -22,7 +22,8 @@ static int parse_port(const char *text, uint16_t *ret_port)
 
 static bool is_host_name(const char *host)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     return host[0] != 0 && strspn(host, allowed) == strlen(host);
 }
 

@@ -23,8 +23,7 @@ void lanes_init(struct lanes *l, unsigned window)
 
 static struct lane *find_lane(const struct lanes *l, const char *addr)
 {
-    LIST_FOREACH(it, &l->lanes)
-    {
+    LIST_FOREACH (it, &l->lanes) {
         struct lane *lane = LIST_ENTRY(it, struct lane, link);
         if (strcmp(lane->addr, addr) == 0)
             return lane;
@@ -70,8 +69,7 @@ static struct transport_request *take_item(struct lane_item *item)
 
 struct transport_request *lanes_pop(struct lanes *l, uint64_t *ret_deadline_ms)
 {
-    LIST_FOREACH(it, &l->lanes)
-    {
+    LIST_FOREACH (it, &l->lanes) {
         struct lane *lane = LIST_ENTRY(it, struct lane, link);
         if (lane->in_flight >= l->window || list_is_empty(&lane->waiting))
             continue;
@@ -93,11 +91,9 @@ void lanes_done(struct lanes *l, const struct transport_request *r)
 
 struct transport_request *lanes_pop_expired(struct lanes *l, uint64_t now_ms)
 {
-    LIST_FOREACH(it, &l->lanes)
-    {
+    LIST_FOREACH (it, &l->lanes) {
         struct lane *lane = LIST_ENTRY(it, struct lane, link);
-        LIST_FOREACH(item_it, &lane->waiting)
-        {
+        LIST_FOREACH (item_it, &lane->waiting) {
             struct lane_item *item = LIST_ENTRY(item_it, struct lane_item, link);
             if (item->deadline_ms > now_ms)
                 continue;
@@ -112,11 +108,9 @@ struct transport_request *lanes_pop_expired(struct lanes *l, uint64_t now_ms)
 uint64_t lanes_next_deadline(const struct lanes *l)
 {
     uint64_t earliest = UINT64_MAX;
-    LIST_FOREACH(it, &l->lanes)
-    {
+    LIST_FOREACH (it, &l->lanes) {
         struct lane *lane = LIST_ENTRY(it, struct lane, link);
-        LIST_FOREACH(item_it, &lane->waiting)
-        {
+        LIST_FOREACH (item_it, &lane->waiting) {
             struct lane_item *item = LIST_ENTRY(item_it, struct lane_item, link);
             if (item->deadline_ms < earliest)
                 earliest = item->deadline_ms;

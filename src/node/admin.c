@@ -403,14 +403,13 @@ static void advance(struct driver *d, struct admin_op *op)
 
 void admin_pump(struct driver *d)
 {
-    LIST_FOREACH_SAFE(it, following, &d->admin_ops)
-    advance(d, LIST_ENTRY(it, struct admin_op, link));
+    LIST_FOREACH_SAFE (it, following, &d->admin_ops)
+        advance(d, LIST_ENTRY(it, struct admin_op, link));
 }
 
 void admin_answered(struct driver *d, struct exchange *x, int err, const struct wire_message *m)
 {
-    LIST_FOREACH(it, &d->admin_ops)
-    {
+    LIST_FOREACH (it, &d->admin_ops) {
         struct admin_op *op = LIST_ENTRY(it, struct admin_op, link);
         if (op->id != x->owner)
             continue;
@@ -431,8 +430,7 @@ static int expired_code(const struct admin_op *op)
 
 void admin_expire(struct driver *d, bool all)
 {
-    LIST_FOREACH_SAFE(it, following, &d->admin_ops)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->admin_ops) {
         struct admin_op *op = LIST_ENTRY(it, struct admin_op, link);
         if (all || op->deadline_ms <= d->now_ms)
             finish(d, op, expired_code(op));

@@ -52,8 +52,7 @@ struct exchange *exchange_ask(struct driver *d, enum exchange_kind kind, enum tr
 
 struct exchange *exchanges_take(struct exchanges *x, uint64_t id)
 {
-    LIST_FOREACH(it, &x->open)
-    {
+    LIST_FOREACH (it, &x->open) {
         struct exchange *e = LIST_ENTRY(it, struct exchange, link);
         if (e->id == id) {
             list_remove(&e->link);

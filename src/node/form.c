@@ -121,8 +121,7 @@ static bool is_up(const struct driver *d)
 
 static void answer_inits(struct driver *d)
 {
-    LIST_FOREACH_SAFE(it, following, &d->inits)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->inits) {
         struct node_request *r = LIST_ENTRY(it, struct node_request, link);
         bool up = is_up(d);
         if (!up && r->deadline_ms > d->now_ms && !d->stopping)
@@ -361,8 +360,7 @@ void form_forwarded(struct driver *d, struct node_request *r, const struct wire_
 
 void form_written(struct driver *d, const struct storage_identity *written)
 {
-    LIST_FOREACH_SAFE(it, following, &d->promises)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->promises) {
         struct promise *p = LIST_ENTRY(it, struct promise, link);
         if (!uuid_equal(written->promised, d->identity.promised))
             continue;
@@ -374,8 +372,7 @@ void form_written(struct driver *d, const struct storage_identity *written)
 
 void form_abandon(struct driver *d)
 {
-    LIST_FOREACH_SAFE(it, following, &d->promises)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->promises) {
         struct promise *p = LIST_ENTRY(it, struct promise, link);
         list_remove(&p->link);
         answer_form(d, p->request, &p->question, ERR_SHUTDOWN);

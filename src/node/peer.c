@@ -235,8 +235,7 @@ void peer_request(struct driver *d, struct node_request *r)
 
 void peer_expire(struct driver *d, bool all)
 {
-    LIST_FOREACH_SAFE(it, following, &d->inbound)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->inbound) {
         struct inbound *in = LIST_ENTRY(it, struct inbound, link);
         if (in->request->deadline_ms > d->now_ms && !all)
             continue;
@@ -250,8 +249,7 @@ void peer_expire(struct driver *d, bool all)
 
 static bool answer_question(struct driver *d, const struct raft_message *m)
 {
-    LIST_FOREACH(it, &d->inbound)
-    {
+    LIST_FOREACH (it, &d->inbound) {
         struct inbound *in = LIST_ENTRY(it, struct inbound, link);
         if (in->question.seq != m->seq || !uuid_equal(in->question.from, m->to))
             continue;

@@ -46,8 +46,7 @@ void writes_init(struct driver *d)
 /* Those of one batch, or all for NULL. */
 static void forget_proposed(struct driver *d, const struct forwarded *batch)
 {
-    LIST_FOREACH_SAFE(it, following, &d->writes.proposed)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->writes.proposed) {
         struct proposed *p = LIST_ENTRY(it, struct proposed, link);
         if (batch && p->batch != batch)
             continue;
@@ -170,8 +169,7 @@ static bool propose_some(struct driver *d)
     unsigned n = 0, n_max = d->o.append_entries_max;
     size_t total = 0;
     struct raft_entry **entries = mem_array(n_max, sizeof *entries);
-    LIST_FOREACH(it, &w->waiting)
-    {
+    LIST_FOREACH (it, &w->waiting) {
         if (n == n_max || total > d->o.append_bytes_max)
             break;
         entries[n] = entry_of(d, LIST_ENTRY(it, struct write, link));
@@ -480,8 +478,7 @@ void writes_role_changed(struct driver *d)
     w->generation++;
     w->forwards_in_flight = 0; /* a dead leader may hold its own for long */
     w->pause_until_ms = 0;
-    LIST_FOREACH_SAFE(it, following, &w->forwarded)
-    {
+    LIST_FOREACH_SAFE (it, following, &w->forwarded) {
         struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
         if (b->term == s.term && s.role == RAFT_LEADER)
             continue;
@@ -513,8 +510,7 @@ void writes_expire(struct driver *d, bool all)
                : all                  ? ERR_SHUTDOWN
                                       : ERR_NO_LEADER);
     }
-    LIST_FOREACH_SAFE(it, following, &w->forwarded)
-    {
+    LIST_FOREACH_SAFE (it, following, &w->forwarded) {
         struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
         if (!all && b->request->deadline_ms > d->now_ms)
             continue;

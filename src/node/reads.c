@@ -42,8 +42,7 @@ static bool may_ask(const struct driver *d)
 
 static void ask_again_if_lost(struct driver *d)
 {
-    LIST_FOREACH_SAFE(it, following, &d->reads.asked)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->reads.asked) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
         if (d->now_ms - b->asked_ms < d->o.election_min_ms)
             continue;
@@ -78,8 +77,7 @@ static void serve(struct read_batch *b)
 
 static struct read_batch *find(struct driver *d, uint64_t ctx)
 {
-    LIST_FOREACH(it, &d->reads.asked)
-    {
+    LIST_FOREACH (it, &d->reads.asked) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
         if (b->ctx == ctx)
             return b;
@@ -105,8 +103,7 @@ void reads_result(struct driver *d, const struct raft_read_result *result)
 void reads_applied(struct driver *d)
 {
     uint64_t applied = state_applied(d->state).index;
-    LIST_FOREACH_SAFE(it, following, &d->reads.confirmed)
-    {
+    LIST_FOREACH_SAFE (it, following, &d->reads.confirmed) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
         if (b->index <= applied)
             serve(b);
@@ -115,8 +112,7 @@ void reads_applied(struct driver *d)
 
 static void expire_requests(const struct driver *d, struct list *requests, int err, bool all)
 {
-    LIST_FOREACH_SAFE(it, following, requests)
-    {
+    LIST_FOREACH_SAFE (it, following, requests) {
         struct node_request *r = LIST_ENTRY(it, struct node_request, link);
         if (!all && r->deadline_ms > d->now_ms)
             continue;
@@ -127,8 +123,7 @@ static void expire_requests(const struct driver *d, struct list *requests, int e
 
 static void expire_batches(const struct driver *d, struct list *batches, int err, bool all)
 {
-    LIST_FOREACH_SAFE(it, following, batches)
-    {
+    LIST_FOREACH_SAFE (it, following, batches) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
         expire_requests(d, &b->requests, err, all);
         if (list_is_empty(&b->requests)) {

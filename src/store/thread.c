@@ -72,14 +72,12 @@ static void die(struct store_thread *t, const char *what, const char *why)
 
 static void drop(struct list *writes, struct list *loads)
 {
-    LIST_FOREACH_SAFE(it, next, writes)
-    {
+    LIST_FOREACH_SAFE (it, next, writes) {
         struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
         list_remove(it);
         storage_write_free(&w);
     }
-    LIST_FOREACH_SAFE(it, next, loads)
-    {
+    LIST_FOREACH_SAFE (it, next, loads) {
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
         list_remove(it);
         storage_load_free(&l);
@@ -121,8 +119,7 @@ static void carry_out_writes(struct store_thread *t, struct list *writes)
             list_splice(writes, &done); /* never answered */
             return;
         }
-        LIST_FOREACH_SAFE(it, next, &done)
-        {
+        LIST_FOREACH_SAFE (it, next, &done) {
             struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
             list_remove(it);
             t->events.written(t->events.ctx, w);
@@ -132,8 +129,7 @@ static void carry_out_writes(struct store_thread *t, struct list *writes)
 
 static void carry_out_loads(struct store_thread *t, struct list *loads)
 {
-    LIST_FOREACH_SAFE(it, next, loads)
-    {
+    LIST_FOREACH_SAFE (it, next, loads) {
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
         if (t->failed)
             return;

@@ -107,8 +107,8 @@ static void *run(void *arg)
         struct list batch;
         list_init(&batch);
         list_splice(&batch, &n->waiting);
-        LIST_FOREACH(it, &batch)
-        serve(n, LIST_ENTRY(it, struct node_request, link));
+        LIST_FOREACH (it, &batch)
+            serve(n, LIST_ENTRY(it, struct node_request, link));
         pthread_mutex_unlock(&n->lock);
         for (struct list *it; (it = list_pop_front(&batch));) {
             struct node_request *r = LIST_ENTRY(it, struct node_request, link);
@@ -234,8 +234,8 @@ unsigned stub_node_waiting(struct node *n)
 {
     unsigned waiting = 0;
     pthread_mutex_lock(&n->lock);
-    LIST_FOREACH(it, &n->waiting)
-    waiting++;
+    LIST_FOREACH (it, &n->waiting)
+        waiting++;
     pthread_mutex_unlock(&n->lock);
     return waiting;
 }

@@ -130,7 +130,7 @@ static void test_list_keeps_order_over_splice_and_removal(void **state)
     assert_true(list_is_empty(&b));
     list_remove(&items[1].link);
     int expected[] = {0, 2, 3}, n = 0;
-    LIST_FOREACH_SAFE(it, following, &a) {
+    LIST_FOREACH_SAFE (it, following, &a) {
         assert_int_equal(LIST_ENTRY(it, struct item, link)->value, expected[n++]);
         list_remove(it);
     }
