@@ -196,8 +196,11 @@ void driver_written(struct driver *d, struct storage_write *w)
 {
     if (w->seq != 0)
         raft_persisted(d->raft, w->seq);
-    if (w->has_identity)
+    if (w->has_identity) {
         form_written(d, &w->identity);
+        if (uuid_equal(w->identity.cluster, d->identity.cluster))
+            d->unfounded = false;
+    }
     storage_write_free(&w);
 }
 

@@ -104,7 +104,8 @@ struct driver {
     uint64_t now_ms, started_ms, next_tick_ms;
     uint64_t restored_commit;
     bool stopping;
-    bool founding; /* the identity belongs into the same write as the log's first entry */
+    bool founding;  /* the identity belongs into the same write as the log's first entry */
+    bool unfounded; /* that write is not durable yet */
     uint64_t handover_until_ms; /* another should lead by then; 0: nobody waits for that */
 
     struct exchanges exchanges; /* our questions under way */

@@ -61,7 +61,7 @@ static void make_cluster(struct driver *d, struct uuid cluster, const struct raf
     }
     /* One write: a node that came up as a member of a cluster without a first entry would wait
      * for others for good. */
-    d->founding = true;
+    d->founding = d->unfounded = true;
     LOG_INFO("made cluster %s with %u voter%s", uuid_format(cluster, text), config->n_members,
              config->n_members == 1 ? "" : "s");
 }

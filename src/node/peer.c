@@ -273,6 +273,9 @@ static void ask_peer(struct driver *d, const struct raft_message *m)
     const struct raft_member *peer = driver_member(d, m->to);
     if (!peer)
         return; /* left the configuration meanwhile */
+    /* Whoever hears of a cluster belongs to it for good, and it may yet not come to be. */
+    if (d->unfounded)
+        return;
     bool carries_entries = m->type == RAFT_APPEND && m->append.n_entries > 0;
     struct wire_message w = {.raft = *m};
     w.header = peer_header(d, (enum wire_type)m->type, m->to, peer->incarnation);

@@ -414,6 +414,28 @@ static void test_peers_form_one_cluster_when_all_are_there(void **state)
     world_free(&w);
 }
 
+/* The first of the list dies while its disk has not yet what makes the cluster. */
+static void test_peers_form_again_when_the_founder_died_first(void **state)
+{
+    (void)state;
+    for (unsigned n_writes = 0; n_writes < 5; n_writes++) {
+        struct world w;
+        world_init(&w, 3);
+        configure_peers(&w, 3);
+        w.nodes[0].disk.writes_left = n_writes;
+        for (unsigned i = 0; i < 3; i++)
+            world_start(&w, i);
+        world_run(&w, 3000);
+        world_kill(&w, 0);
+        w.nodes[0].disk.writes_left = UINT_MAX;
+        world_start(&w, 0);
+        world_run(&w, 3000);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(world_write(&w, i, "k", "v"), 0);
+        world_free(&w);
+    }
+}
+
 static void test_peers_with_different_lists_form_nothing(void **state)
 {
     (void)state;
@@ -477,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_member_whose_new_address_is_not_committed_is_found_again),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
+        cmocka_unit_test(test_peers_form_again_when_the_founder_died_first),
         cmocka_unit_test(test_peers_with_different_lists_form_nothing),
         cmocka_unit_test(test_peer_with_wiped_disk_takes_its_place_again),
     };
