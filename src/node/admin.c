@@ -200,6 +200,13 @@ static void start_adding(struct driver *d, struct admin_op *op)
         return;
     }
     const struct raft_member *m = driver_member(d, op->ids[0]);
+    /* A member that moved speaks for itself (move.c). One that was removed meanwhile does not know.
+     */
+    if (!m && op->op == WIRE_ADMIN_ADD_LEARNER && op->of_peer &&
+        uuid_equal(op->question.from, op->ids[0])) {
+        finish(d, op, ERR_NOT_ALLOWED);
+        return;
+    }
     if (m && strcmp(m->addr, op->addr) == 0 && op->op == WIRE_ADMIN_ADD_LEARNER)
         finish(d, op, 0);
     else if (m && strcmp(m->addr, op->addr) == 0)

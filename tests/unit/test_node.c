@@ -367,6 +367,22 @@ static void test_member_whose_new_address_is_not_committed_is_found_again(void *
     }
 }
 
+static void test_removed_node_at_a_new_address_does_not_come_back(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), gone = (leader + 1) % 3;
+    world_kill(&w, gone);
+    assert_int_equal(world_change(&w, leader, 7u & ~(1u << gone)), 0);
+    snprintf(w.nodes[gone].options.addr, sizeof w.nodes[gone].options.addr, "127.0.0.1:77");
+    world_start(&w, gone);
+    world_run(&w, 5000);
+    world_wait_for_leader(&w);
+    assert_null(driver_member(w.nodes[world_leader(&w)].driver, world_id(&w, gone)));
+    world_free(&w);
+}
+
 static void test_single_node_at_a_new_address_says_so(void **state)
 {
     (void)state;
@@ -497,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_again),
         cmocka_unit_test(test_member_that_comes_up_elsewhere_is_found_for_its_vote),
         cmocka_unit_test(test_member_whose_new_address_is_not_committed_is_found_again),
+        cmocka_unit_test(test_removed_node_at_a_new_address_does_not_come_back),
         cmocka_unit_test(test_single_node_at_a_new_address_says_so),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
         cmocka_unit_test(test_peers_form_again_when_the_founder_died_first),
