@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/uuid.h"
 #include "kv/command.h"
+#include "kv/cursor.h"
 
 /* One old value of the largest size always fits. */
 #define KV_ANSWER_BYTES_MAX (LIMIT_VALUE_BYTES + LIMIT_COMMAND_OVERHEAD)
@@ -55,15 +56,7 @@ void kv_apply_nothing(struct kv *kv, struct kv_pos pos);
 /* The last position applied. */
 struct kv_pos kv_applied(const struct kv *kv);
 
-struct kv_value {
-    const uint8_t *data; /* borrowed until the next apply */
-    size_t len;
-    uint64_t revision;        /* log index of the last write of this key */
-    uint64_t create_revision; /* log index that created it */
-    uint64_t version;         /* writes since then, from 1 */
-};
-
-/* NOT_FOUND. */
+/* NOT_FOUND. The value is borrowed until the next apply. */
 MUST_CHECK int kv_get(const struct kv *kv, const void *key, size_t key_len,
                       struct kv_value *ret_value);
 
