@@ -260,6 +260,8 @@ void form_answered(struct driver *d, struct exchange *x, int err, const struct w
 /* Our promise, if there is one, is durable now. */
 void form_written(struct driver *d, const struct storage_identity *written);
 void form_abandon(struct driver *d);
+/* A message named this cluster, or none (zero). */
+void form_note_cluster(struct driver *d, struct uuid cluster);
 void form_pump(struct driver *d);
 void form_free(struct driver *d);
 

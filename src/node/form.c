@@ -7,6 +7,12 @@
  * and makes it when it has all of them. A node whose list differs, that holds
  * data, or that has promised another refuses. If any peer has a cluster
  * already, a node without one asks to join that.
+ *
+ * A peer whose disk was lost is as empty as a new one. Were all of them emptied
+ * one after another while the cluster lives on elsewhere, they would form a
+ * second. So whoever hears of a cluster, by any message that names one, keeps
+ * that for good: it neither leads forming nor promises, and one such peer is
+ * enough, because forming takes the promises of all.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +140,32 @@ static void answer_inits(struct driver *d)
     }
 }
 
+/* ---- an outsider ---- */
+
+static void become_outsider(struct driver *d)
+{
+    d->identity.outsider = true;
+    driver_save_identity(d);
+}
+
+void form_note_cluster(struct driver *d, struct uuid cluster)
+{
+    char text[UUID_TEXT_LEN + 1];
+    bool is_the_one_promised = uuid_equal(cluster, d->identity.promised);
+    if (uuid_is_zero(cluster) || is_the_one_promised || driver_is_member(d) || d->identity.outsider)
+        return;
+    LOG_INFO("heard of cluster %s: this node forms no other", uuid_format(cluster, text));
+    become_outsider(d);
+}
+
+static void say_what_it_waits_for(const struct driver *d)
+{
+    static struct log_limit limit;
+    if (d->identity.outsider && log_allow(&limit, FORM_LOG_MS))
+        LOG_WARN("not forming: a cluster exists, and this node waits to be taken into it; if no "
+                 "listed peer is in it, add this one there by /add-learner");
+}
+
 /* ---- forming: the questions ---- */
 
 static unsigned own_place(const struct driver *d)
@@ -212,6 +244,8 @@ static void form_came(struct driver *d, unsigned place, const struct wire_messag
 {
     static struct log_limit limit;
     struct form_peer *p = &d->form.peers[place];
+    if (m->form_reply.err == ERR_EXISTS && !driver_is_member(d) && !d->identity.outsider)
+        become_outsider(d); /* even if that peer should be wiped next */
     p->promised = m->form_reply.err == 0 && uuid_equal(p->id, m->header.from) &&
                   p->incarnation == m->header.from_incarnation;
     if (!p->promised && log_allow(&limit, FORM_LOG_MS))
@@ -301,10 +335,12 @@ void form_pump(struct driver *d)
     if (!d->form.peers)
         d->form.peers = mem_array(d->o.n_peers, sizeof *d->form.peers);
     d->form.next_ms = d->now_ms + FORM_INTERVAL_MS;
-    if (own_place(d) == 0 && !driver_is_member(d))
+    if (own_place(d) == 0 && !driver_is_member(d) && !d->identity.outsider)
         lead_forming(d);
     else
         ask_all(d, WIRE_HELLO);
+    if (!driver_is_member(d))
+        say_what_it_waits_for(d);
 }
 
 void form_free(struct driver *d)
@@ -326,7 +362,7 @@ static bool same_list(const struct driver *d, const struct wire_message *m)
 
 static int judge_form(const struct driver *d, const struct wire_message *m)
 {
-    if (driver_is_member(d) || raft_status(d->raft).last.index > 0)
+    if (driver_is_member(d) || d->identity.outsider || raft_status(d->raft).last.index > 0)
         return ERR_EXISTS;
     if (!same_list(d, m) || uuid_is_zero(m->form.new_cluster))
         return ERR_NOT_ALLOWED;

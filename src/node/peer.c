@@ -230,6 +230,7 @@ void peer_request(struct driver *d, struct node_request *r)
         adopt_cluster(d, &m.header);
         dispatch(d, r, &m);
     }
+    form_note_cluster(d, m.header.cluster);
     wire_message_free(&m);
 }
 
@@ -390,6 +391,8 @@ void driver_answered(struct driver *d, struct transport_request *t)
         err = judge_answer(d, x, &m);
     if (decoded && err == 0 && !answer_fits(x, m.header.type))
         err = ERR_INVALID;
+    if (decoded)
+        form_note_cluster(d, m.header.cluster);
     if (err != 0)
         move_forget(d, x->peer);
     deliver(d, x, err, decoded ? &m : NULL);

@@ -21,6 +21,7 @@ struct storage_identity {
     struct uuid cluster;  /* zero: belongs to none yet */
     struct uuid promised; /* cluster id promised in forming; zero: none */
     bool contacted;       /* was ever sent a /raft-* request: never makes its own cluster unasked */
+    bool outsider;        /* heard of a cluster while it belonged to none: never forms another */
 };
 
 /* One atomic, durable write: identity if given, truncate, append, hard state.

@@ -91,7 +91,7 @@ int store_put_identity(MDB_txn *txn, MDB_dbi dbi, const struct storage_identity 
     put_be(&w, identity->boot, 8);
     put_uuid(&w, identity->cluster);
     put_uuid(&w, identity->promised);
-    put_be(&w, identity->contacted, 1);
+    put_be(&w, (uint64_t)identity->contacted | (uint64_t)identity->outsider << 1, 1);
     return record_put(txn, dbi, "identity", &w);
 }
 
@@ -106,7 +106,9 @@ int store_get_identity(MDB_txn *txn, MDB_dbi dbi, struct storage_identity *ret_i
     ret_identity->boot = bytes_read_u64(&r);
     ret_identity->cluster = bytes_read_uuid(&r);
     ret_identity->promised = bytes_read_uuid(&r);
-    ret_identity->contacted = bytes_read_u8(&r) != 0;
+    uint8_t marks = bytes_read_u8(&r);
+    ret_identity->contacted = marks & 1;
+    ret_identity->outsider = marks & 2;
     return 0;
 }
 

@@ -152,11 +152,33 @@ static void jump(struct sim *s, unsigned i)
 
 /* ---- membership ---- */
 
+/* Peers that were all emptied before one of them heard of the cluster are as new: nobody can tell
+ * them from a beginning, and they form a second. So one must know of it. */
+static bool another_peer_knows(const struct sim *s, unsigned victim)
+{
+    for (unsigned i = 0; i < s->plan.n_founders && s->plan.by_peers; i++) {
+        const struct storage_identity *identity = &s->nodes[i].disk.identity;
+        if (i != victim && (identity->outsider || uuid_equal(identity->cluster, s->cluster)))
+            return true;
+    }
+    return !s->plan.by_peers || victim >= s->plan.n_founders;
+}
+
+/* It is about to become a voter, and nobody but the leader knows when. */
+static bool is_learner(const struct raft_config *c, const struct storage_identity *identity)
+{
+    const struct raft_member *m = raft_config_find(c, identity->node);
+    return m && m->incarnation == identity->incarnation && !raft_member_votes(m);
+}
+
 /* Whether those with this node's disk gone would still be a quorum, by every
  * configuration that anybody goes by. */
 static bool may_wipe(const struct sim *s, unsigned victim)
 {
     if (s->n_log == 0 || s->admin_calls > 0 || s->now_us < s->admin_quiet_at_us)
+        return false;
+    if (!another_peer_knows(s, victim) ||
+        (s->plan.by_peers && is_learner(&s->config, &s->nodes[victim].disk.identity)))
         return false;
     unsigned mask = ((1u << SIM_NODES) - 1) & ~(1u << victim);
     if (raft_config_is_joint(&s->config) || !check_has_quorum(s, &s->config, mask))
@@ -178,7 +200,7 @@ static bool wipe(struct sim *s, unsigned i, bool same_id)
     process_wipe(s, i, same_id);
     s->nodes[i].lost = true;
     if (same_id) /* everybody refuses it; then it gets a new id */
-        heal_after(s, 3 * some_time(s), FAULT_WIPE_SAME, i, 0);
+        heal_after(s, 3 * some_time(s), FAULT_WIPE_SAME, i, s->n_wiped);
     restart_after(s, i, some_time(s));
     return true;
 }
@@ -304,6 +326,23 @@ void faults_start(struct sim *s)
 
 /* ---- mending ---- */
 
+/* Whose disk is refused gets a new one. Who came to have an id that no member had, however, is
+ * not refused: it may be a needed voter by now. */
+static void end_refused(struct sim *s, unsigned i, unsigned wipe_number)
+{
+    struct sim_node *n = &s->nodes[i];
+    if (s->healing || !n->id_used_up || n->wiped_as != wipe_number)
+        return;
+    if (!may_wipe(s, i)) {
+        heal_after(s, SIM_S, FAULT_WIPE_SAME, i, wipe_number);
+        return;
+    }
+    if (n->driver)
+        process_kill(s, i);
+    process_wipe(s, i, false);
+    restart_after(s, i, SIM_MS);
+}
+
 void fault_heal(struct sim *s, const struct event *e)
 {
     struct sim_node *n = &s->nodes[e->node];
@@ -320,12 +359,7 @@ void fault_heal(struct sim *s, const struct event *e)
         net_unclog(s, e->node, (unsigned)e->b);
         break;
     case FAULT_WIPE_SAME:
-        if (n->id_used_up && !s->healing) {
-            if (n->driver)
-                process_kill(s, e->node);
-            process_wipe(s, e->node, false);
-            restart_after(s, e->node, SIM_MS);
-        }
+        end_refused(s, e->node, (unsigned)e->b);
         break;
     case FAULT_KILL:
         if (!s->healing && !n->driver && n->life == e->b) {

@@ -103,6 +103,25 @@ static int settled(const struct sim *s, unsigned mask)
     return leader;
 }
 
+/* Who counts for whom, by numbers of nodes; '?': a disk that is gone. */
+static void trace_config(struct sim *s, const char *whose, unsigned i, const struct raft_config *c,
+                         uint64_t index)
+{
+    char text[100];
+    size_t len = 0;
+    for (unsigned k = 0; k < c->n_members && len < sizeof text - 8; k++) {
+        int slot = process_of(s, &c->members[k]);
+        text[len++] = ' ';
+        text[len++] = slot < 0 ? '?' : (char)('0' + slot);
+        if (c->members[k].roles & RAFT_VOTER)
+            text[len++] = 'v';
+        if (c->members[k].roles & RAFT_VOTER_OLD)
+            text[len++] = 'o';
+    }
+    text[len] = '\0';
+    trace(s, "%s %u goes by configuration %llu:%s", whose, i, (unsigned long long)index, text);
+}
+
 static _Noreturn void give_up(struct sim *s, unsigned mask, const char *what)
 {
     for (unsigned i = 0; i < SIM_NODES; i++) {
@@ -112,7 +131,16 @@ static _Noreturn void give_up(struct sim *s, unsigned mask, const char *what)
         trace(s, "node %u: role %d, term %llu, last %llu, commit %llu, durable %llu", i,
               (int)now.role, (unsigned long long)now.term, (unsigned long long)now.last.index,
               (unsigned long long)now.commit, (unsigned long long)now.durable);
+        trace_config(s, "node", i, &s->nodes[i].seen_config, s->nodes[i].seen_config_pos.index);
     }
+    const struct plan *p = &s->plan;
+    trace(s, "heartbeat %u, election %u to %u ms; appends of %u entries, %zu bytes, window %u",
+          p->options.heartbeat_ms, p->options.election_min_ms, p->options.election_max_ms,
+          p->options.append_entries_max, p->options.append_bytes_max, p->options.window);
+    trace(s, "latency %llu to %llu us, disk %llu to %llu us", (unsigned long long)p->latency_min_us,
+          (unsigned long long)p->latency_max_us, (unsigned long long)p->disk_min_us,
+          (unsigned long long)p->disk_max_us);
+    trace_config(s, "whoever has all up to", (unsigned)s->n_log, &s->config, s->config_pos.index);
     sim_fail(s, SIM_EXIT_LIVENESS, "among %#x, all healed for %d simulated seconds: %s", mask,
              LIVENESS_LIMIT_S, what);
 }

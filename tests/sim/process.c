@@ -215,6 +215,7 @@ void process_wipe(struct sim *s, unsigned i, bool same_id)
     ASSERT(!n->driver);
     trace(s, "the disk of node %u is wiped%s", i, same_id ? ", but not its id" : "");
     unsigned place = s->n_wiped++ % SIM_WIPED;
+    n->wiped_as = s->n_wiped;
     s->wiped[place].id = n->disk.identity.node;
     s->wiped[place].incarnation = n->disk.identity.incarnation;
     s->wiped[place].at_us = s->now_us;

@@ -127,9 +127,10 @@ struct sim_node {
     uint64_t paused_until_us;
     uint64_t slow_us, slow_until_us; /* a turn takes so much longer */
     unsigned moves;
-    bool lost;       /* a wiped disk: the id it had is gone */
-    bool id_used_up; /* another disk had this id before */
-    bool ever_voted; /* it was a voter of some configuration, with this disk */
+    bool lost;         /* a wiped disk: the id it had is gone */
+    bool id_used_up;   /* another disk had this id before */
+    unsigned wiped_as; /* the number of the last time its disk was wiped; 0: never */
+    bool ever_voted;   /* it was a voter of some configuration, with this disk */
     /* as of the last check */
     struct raft_status seen;
     struct raft_config seen_config;

@@ -469,6 +469,69 @@ static void test_peers_with_different_lists_form_nothing(void **state)
     world_free(&w);
 }
 
+/* One of them was told of the cluster before the last disk was lost. */
+static void wipe_all_peers(struct world *w)
+{
+    world_kill(w, 2);
+    world_kill(w, 1);
+    world_wipe(w, 1);
+    world_run(w, 2000); /* node 0, alone, leads no more */
+    world_start(w, 1);
+    world_run(w, 1500); /* it answers a HELLO of node 1, which cannot join without node 2 */
+    assert_true(uuid_is_zero(w->nodes[1].disk.identity.cluster));
+    world_kill(w, 1);
+    world_kill(w, 0);
+    world_wipe(w, 0);
+    world_wipe(w, 2);
+    for (unsigned i = 0; i < 3; i++)
+        world_start(w, i);
+}
+
+static void test_peers_that_lost_all_disks_one_by_one_form_no_second_cluster(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 3);
+    configure_peers(&w, 3);
+    for (unsigned i = 0; i < 3; i++)
+        world_start(&w, i);
+    assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+    wipe_all_peers(&w);
+    world_run(&w, 5000);
+    assert_int_equal(world_leader(&w), -1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(uuid_is_zero(w.nodes[i].disk.identity.cluster));
+    assert_true(w.nodes[0].disk.identity.outsider); /* told by node 1, which refuses to promise */
+    assert_true(w.nodes[1].disk.identity.outsider);
+    world_free(&w);
+}
+
+static void test_peers_that_hear_of_another_cluster_form_none(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4);
+    configure_peers(&w, 3);
+    world_start(&w, 3);
+    assert_int_equal(world_init_cluster(&w, 3), 0);
+    world_start(&w, 1);
+    /* Asked who it is, with another id in mind. */
+    struct node_request *r = world_request(&w, NODE_ADD_LEARNER, 2000);
+    r->in.add_learner.id = (struct uuid){9, 9};
+    snprintf(r->in.add_learner.addr, sizeof r->in.add_learner.addr, "127.0.0.1:2");
+    world_call(&w, 3, r);
+    node_request_free(&r);
+    world_start(&w, 0);
+    world_start(&w, 2);
+    world_run(&w, 5000);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(uuid_is_zero(w.nodes[i].disk.identity.cluster));
+    /* It waits to be added. */
+    assert_int_equal(world_add_learner(&w, 3, 1), 0);
+    assert_true(uuid_equal(w.nodes[1].disk.identity.cluster, w.nodes[3].disk.identity.cluster));
+    world_free(&w);
+}
+
 static void test_peer_with_wiped_disk_takes_its_place_again(void **state)
 {
     (void)state;
@@ -518,6 +581,8 @@ int main(void)
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
         cmocka_unit_test(test_peers_form_again_when_the_founder_died_first),
         cmocka_unit_test(test_peers_with_different_lists_form_nothing),
+        cmocka_unit_test(test_peers_that_lost_all_disks_one_by_one_form_no_second_cluster),
+        cmocka_unit_test(test_peers_that_hear_of_another_cluster_form_none),
         cmocka_unit_test(test_peer_with_wiped_disk_takes_its_place_again),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);

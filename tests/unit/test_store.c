@@ -50,6 +50,7 @@ static void test_open_of_nothing_makes_directory_parents_and_identity(void **sta
     assert_int_equal(f->identity.boot, 1);
     assert_true(uuid_is_zero(f->identity.cluster));
     assert_false(f->identity.contacted);
+    assert_false(f->identity.outsider);
     struct fixture_log *log = reopened(f);
     assert_int_equal(log->n, 0);
     assert_int_equal(log->hard_state.term, 0);
@@ -78,6 +79,23 @@ static void test_identity_stays_and_boots_count_up(void **state)
         assert_true(uuid_equal(f->identity.promised, (struct uuid){3, 4}));
         assert_true(f->identity.contacted);
         reopened(f);
+    }
+}
+
+static void test_marks_of_an_identity_are_kept_apart(void **state)
+{
+    struct store_fixture *f = *state;
+    fixture_open(f);
+    for (unsigned marks = 0; marks < 4; marks++) {
+        struct storage_write *w = storage_write_new(0);
+        w->has_identity = true;
+        w->identity = f->identity;
+        w->identity.contacted = marks & 1;
+        w->identity.outsider = marks & 2;
+        fixture_submit(f, w);
+        reopened(f);
+        assert_int_equal(f->identity.contacted, marks & 1);
+        assert_int_equal(f->identity.outsider, marks >> 1);
     }
 }
 
@@ -416,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_open_of_nothing_makes_directory_parents_and_identity),
         STORE_TEST(test_identity_stays_and_boots_count_up),
+        STORE_TEST(test_marks_of_an_identity_are_kept_apart),
         STORE_TEST(test_identities_of_two_directories_differ),
         STORE_TEST(test_open_while_another_process_has_it_is_busy_and_names_it),
         STORE_TEST(test_open_of_an_unwritable_directory_is_refused),
