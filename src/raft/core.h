@@ -10,6 +10,9 @@
  *      read.c         ReadIndex
  *      lease.c        reads by lease
  *      transfer.c     handing over leadership
+ *      compact.c      where the log begins; snapshots by name
+ *      snapshot_out.c snapshots as they are sent
+ *      snapshot_in.c  snapshots as they are received and installed
  *      check.c        invariants
  *      log.c history.c progress.c quorum.c config.c   the pieces
  */
@@ -22,6 +25,9 @@
 #include "raft/progress.h"
 #include "raft/quorum.h"
 #include "raft/raft.h"
+#include "raft/snapshot.h"
+
+#define RAFT_SNAPSHOT_BYTES ((uint32_t)1 << 20) /* snapshot_bytes_max, when it is not given */
 
 /* Effects while they are collected; then they stay as long as the caller may look at them. */
 struct raft_outbox {
@@ -41,6 +47,21 @@ struct raft_outbox {
         struct raft_load *items;
         size_t n, cap;
     } loads;
+    struct {
+        uint64_t *items;
+        size_t n, cap;
+    } dropped;
+    struct raft_piece piece; /* with a reference, and owned data; snapshot NULL: none */
+};
+
+/* A snapshot that is being received. */
+struct raft_incoming {
+    struct raft_snapshot *snapshot; /* NULL: none */
+    uint64_t term;                  /* in which it was begun */
+    uint64_t written;               /* up to this offset */
+    uint32_t writing;               /* bytes in the piece that is being written; 0: there is none */
+    struct uuid from;               /* whoever sent that piece waits for an answer */
+    uint64_t seq;
 };
 
 /* An answer that waits for the disk. */
@@ -55,6 +76,10 @@ struct raft_sent {
 };
 
 enum { RAFT_SENT_SAMPLES = 32 };
+
+/* An append, or a piece of a snapshot, that is not answered for so many heartbeat intervals is
+ * lost. */
+enum { RAFT_LOST_AFTER_HEARTBEATS = 4 };
 
 /* Who asked for a read. */
 struct raft_reader {
@@ -133,6 +158,17 @@ struct raft {
         size_t n, cap;
     } asked;
 
+    /* snapshots */
+    struct raft_base base;          /* for a persist record */
+    bool base_dirty;                /* it is in none yet */
+    struct raft_snapshot *outgoing; /* leader: the one it sends; NULL: none */
+    bool snapshot_wanted;           /* leader: that is to be told */
+    bool snapshot_asked;            /* leader: that was told, no answer yet */
+    uint64_t snapshot_retry_tick;   /* leader: none could be made; not before this */
+    struct raft_incoming incoming;
+    struct raft_snapshot *installing; /* in the log, and not durable yet; NULL: none */
+    uint64_t install_seq;             /* the record it is in; 0: in none yet */
+
     /* what goes out */
     struct {
         struct raft_held *items;
@@ -206,6 +242,38 @@ void raft_on_append(struct raft *r, const struct raft_message *m);
 /* An append of an older term: tell our term (PITFALLS 7). */
 void raft_refuse_append(struct raft *r, const struct raft_message *m);
 
+/* It claims to lead a term that another is known to lead. */
+bool raft_is_other_leader(const struct raft *r, const struct raft_message *m);
+/* The sender leads this term. */
+void raft_hear_leader(struct raft *r, const struct raft_message *m);
+
+/* ---- compact.c ---- */
+
+/* Names it as one that is needed no more, drops the reference and nulls the pointer; NULL is
+ * accepted. */
+void raft_drop_snapshot(struct raft *r, struct raft_snapshot **s);
+
+/* ---- snapshot_out.c ---- */
+
+/* Leader: the peer needs entries from before the base. Sends it what comes next. */
+void raft_send_snapshot(struct raft *r, unsigned i);
+void raft_on_snapshot_reply(struct raft *r, const struct raft_message *m);
+void raft_snapshot_tick(struct raft *r, struct raft_progress *p);
+/* Drops the snapshot when nobody needs it. */
+void raft_release_outgoing(struct raft *r);
+
+/* ---- snapshot_in.c ---- */
+
+/* INVALID: cannot be right; nothing changed. */
+MUST_CHECK int raft_check_snapshot(const struct raft *r, const struct raft_message *m);
+void raft_on_snapshot(struct raft *r, const struct raft_message *m);
+/* A piece of an older term: tell our term. */
+void raft_refuse_snapshot(struct raft *r, const struct raft_message *m);
+/* What is being received will not be needed. */
+void raft_abandon_incoming(struct raft *r);
+/* The install may have become durable. */
+void raft_finish_install(struct raft *r);
+
 /* ---- replication.c ---- */
 
 /* Makes peers[] fit the configuration in force. */
@@ -213,6 +281,8 @@ void raft_align_peers(struct raft *r);
 void raft_free_peers(struct raft *r);
 void raft_on_append_reply(struct raft *r, const struct raft_message *m);
 void raft_send_heartbeat(struct raft *r, unsigned i);
+/* The peer's log is durable and ours up to here. */
+void raft_peer_matched(struct raft *r, struct raft_progress *p, uint64_t match);
 /* Tells the commit index to all who have the entries and were not told. */
 void raft_tell_commit(struct raft *r);
 /* Sends whatever the windows allow. */

@@ -19,6 +19,7 @@ static void stop_leading(struct raft *r)
     raft_free_peers(r);
     r->uncommitted_bytes = 0;
     r->transfer_to = UUID_ZERO;
+    raft_release_outgoing(r);
 }
 
 static void enter_term(struct raft *r, uint64_t term)
@@ -51,7 +52,10 @@ void raft_become_follower(struct raft *r, uint64_t term, struct uuid leader)
 static void become_leader(struct raft *r)
 {
     ASSERT(raft_may_campaign(r) && raft_hard_state_is_durable(r));
+    ASSERT(!r->installing); /* its record comes before that of the vote */
     raft_reads_fail(r);
+    raft_abandon_incoming(r);
+    r->snapshot_retry_tick = r->tick;
     r->role = RAFT_LEADER;
     r->leader = r->opt.id;
     r->leader_first_seq = r->seq + 1;

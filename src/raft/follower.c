@@ -36,6 +36,11 @@ static bool contradicts(const struct raft *r, struct raft_pos pos, uint64_t know
            !raft_log_has(r->log, pos);
 }
 
+bool raft_is_other_leader(const struct raft *r, const struct raft_message *m)
+{
+    return m->term == r->term && !uuid_is_zero(r->leader) && !uuid_equal(r->leader, m->from);
+}
+
 int raft_check_append(const struct raft *r, const struct raft_message *m)
 {
     if (!entries_are_wellformed(m))
@@ -49,8 +54,7 @@ int raft_check_append(const struct raft *r, const struct raft_message *m)
     for (unsigned i = 0; i < m->append.n_entries; i++)
         if (contradicts(r, m->append.entries[i]->pos, known))
             return ERR_INVALID;
-    bool other_leader = !uuid_is_zero(r->leader) && !uuid_equal(r->leader, m->from);
-    return m->term == r->term && other_leader ? ERR_INVALID : 0;
+    return raft_is_other_leader(r, m) ? ERR_INVALID : 0;
 }
 
 static struct raft_message answer_to(const struct raft *r, const struct raft_message *m)
@@ -92,12 +96,17 @@ static void merge(struct raft *r, const struct raft_message *m)
     }
 }
 
-void raft_on_append(struct raft *r, const struct raft_message *m)
+void raft_hear_leader(struct raft *r, const struct raft_message *m)
 {
     if (r->role != RAFT_FOLLOWER || !uuid_equal(r->leader, m->from))
         raft_become_follower(r, m->term, m->from);
     raft_reset_election_timer(r);
     r->contact_tick = r->tick;
+}
+
+void raft_on_append(struct raft *r, const struct raft_message *m)
+{
+    raft_hear_leader(r, m);
     struct raft_pos prev = m->append.prev;
     if (prev.index > r->verified && !raft_log_has(r->log, prev)) {
         reject(r, m);

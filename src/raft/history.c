@@ -83,6 +83,13 @@ const struct raft_config *raft_history_latest(const struct raft_history *h,
     return &h->items[h->n - 1]->config;
 }
 
+const struct raft_config *raft_history_committed(const struct raft_history *h,
+                                                 struct raft_pos *ret_pos)
+{
+    *ret_pos = h->items[0]->pos;
+    return &h->items[0]->config;
+}
+
 bool raft_history_has_voter(const struct raft_history *h, struct uuid id)
 {
     for (size_t i = 0; i < h->n; i++) {

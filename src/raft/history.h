@@ -26,6 +26,9 @@ void raft_history_commit(struct raft_history *h, uint64_t commit);
 /* The one in force. Borrowed until the next change. */
 const struct raft_config *raft_history_latest(const struct raft_history *h,
                                               struct raft_pos *ret_pos);
+/* The latest one that is committed. Borrowed likewise. */
+const struct raft_config *raft_history_committed(const struct raft_history *h,
+                                                 struct raft_pos *ret_pos);
 /* Votes in any of them. */
 bool raft_history_has_voter(const struct raft_history *h, struct uuid id);
 /* None waits to be committed. */

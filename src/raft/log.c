@@ -67,18 +67,6 @@ void raft_log_set_base(struct raft_log *l, struct raft_pos base)
     l->last = l->durable = l->handed = base.index;
 }
 
-struct raft_pos raft_log_base(const struct raft_log *l)
-{
-    return l->base;
-}
-
-struct raft_pos raft_log_last(const struct raft_log *l)
-{
-    if (l->runs.n == 0)
-        return l->base;
-    return (struct raft_pos){l->runs.items[l->runs.n - 1].term, l->last};
-}
-
 /* The number of runs that begin at or before index: the one it is in is the last of them. */
 static size_t runs_upto(const struct raft_log *l, uint64_t index)
 {
@@ -91,6 +79,57 @@ static size_t runs_upto(const struct raft_log *l, uint64_t index)
             hi = mid;
     }
     return lo;
+}
+
+static void drop_first_cached(struct raft_log *l)
+{
+    struct raft_entry **e = &l->cache[l->cache_head++];
+    l->n_cached--;
+    l->cache_bytes -= raft_log_entry_bytes(*e);
+    raft_entry_unref(e);
+}
+
+void raft_log_compact(struct raft_log *l, uint64_t index)
+{
+    ASSERT(index >= l->base.index && index <= l->durable);
+    uint64_t term;
+    int rc = raft_log_term(l, index, &term);
+    ASSERT(rc == 0);
+    while (l->n_cached > 0 && raft_log_cached_from(l) <= index)
+        drop_first_cached(l);
+    size_t n = runs_upto(l, index + 1); /* the last of them is the one that goes on after index */
+    size_t gone = n > 0 && index < l->last && l->runs.items[n - 1].first <= index + 1 ? n - 1 : n;
+    l->runs.n -= gone;
+    if (gone > 0)
+        memmove(l->runs.items, l->runs.items + gone, l->runs.n * sizeof *l->runs.items);
+    if (l->runs.n > 0 && l->runs.items[0].first <= index)
+        l->runs.items[0].first = index + 1;
+    l->base = (struct raft_pos){term, index};
+}
+
+void raft_log_reset(struct raft_log *l, struct raft_pos base)
+{
+    while (l->n_cached > 0)
+        drop_first_cached(l);
+    l->runs.n = 0;
+    for (size_t i = 0; i < l->pending.n; i++)
+        l->pending.items[i].last = 0;
+    l->durable = 0;
+    l->truncate_from = 0;
+    l->base = base;
+    l->last = l->handed = base.index;
+}
+
+struct raft_pos raft_log_base(const struct raft_log *l)
+{
+    return l->base;
+}
+
+struct raft_pos raft_log_last(const struct raft_log *l)
+{
+    if (l->runs.n == 0)
+        return l->base;
+    return (struct raft_pos){l->runs.items[l->runs.n - 1].term, l->last};
 }
 
 int raft_log_term(const struct raft_log *l, uint64_t index, uint64_t *ret_term)
@@ -196,12 +235,8 @@ struct raft_entry *raft_log_entry(const struct raft_log *l, uint64_t index)
 void raft_log_evict(struct raft_log *l, size_t bytes_max, uint64_t keep_after)
 {
     uint64_t upto = keep_after < l->durable ? keep_after : l->durable;
-    while (l->cache_bytes > bytes_max && l->n_cached > 0 && raft_log_cached_from(l) <= upto) {
-        struct raft_entry **e = &l->cache[l->cache_head++];
-        l->n_cached--;
-        l->cache_bytes -= raft_log_entry_bytes(*e);
-        raft_entry_unref(e);
-    }
+    while (l->cache_bytes > bytes_max && l->n_cached > 0 && raft_log_cached_from(l) <= upto)
+        drop_first_cached(l);
 }
 
 bool raft_log_is_dirty(const struct raft_log *l)
@@ -266,7 +301,9 @@ void raft_log_check(const struct raft_log *l)
     }
     ASSERT(l->durable <= l->handed);
     ASSERT(l->handed <= l->last);
-    ASSERT(raft_log_cached_from(l) <= l->durable + 1);
+    /* After a reset the log is empty and yet not durable. */
+    uint64_t settled = l->durable > l->base.index ? l->durable : l->base.index;
+    ASSERT(raft_log_cached_from(l) <= settled + 1);
     for (size_t i = 0; i < l->pending.n; i++) {
         const struct pending *p = &l->pending.items[i];
         ASSERT(p->last >= l->durable);

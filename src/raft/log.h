@@ -22,8 +22,13 @@ struct raft_log *raft_log_new(void);
 /* Frees *l with its references; NULL is accepted. */
 void raft_log_free(struct raft_log **l);
 
-/* An empty log begins after this place. */
+/* The log as it was when it began after this place, and that durable. */
 void raft_log_set_base(struct raft_log *l, struct raft_pos base);
+/* Forgets the durable entries up to index; base <= index. */
+void raft_log_compact(struct raft_log *l, uint64_t index);
+/* Forgets everything: from now on the log begins after this place, which was not in it. Nothing
+ * is durable until the next persist record is. */
+void raft_log_reset(struct raft_log *l, struct raft_pos base);
 struct raft_pos raft_log_base(const struct raft_log *l);
 struct raft_pos raft_log_last(const struct raft_log *l);
 /* NOT_FOUND before the base and after the end. */

@@ -28,10 +28,12 @@ static void send_answer(struct raft *r, const struct raft_message *answer)
     *m = *answer;
     m->from = r->opt.id;
     m->to_incarnation = incarnation;
-    if (m->type != RAFT_APPEND_REPLY || !m->append_reply.success)
-        return;
     uint64_t durable = raft_log_durable(r->log);
-    m->append_reply.match = durable < r->verified ? durable : r->verified;
+    uint64_t match = durable < r->verified ? durable : r->verified;
+    if (m->type == RAFT_APPEND_REPLY && m->append_reply.success)
+        m->append_reply.match = match;
+    else if (m->type == RAFT_SNAPSHOT_REPLY && m->snapshot_reply.installed)
+        m->snapshot_reply.match = match;
 }
 
 /* Every answer tells a term, so every answer waits for term and vote to be
@@ -69,6 +71,8 @@ void raft_refuse_held(struct raft *r)
             m->vote_reply.granted = false;
         } else if (m->type == RAFT_TIMEOUT_NOW_REPLY) {
             m->timeout_now_reply.ok = false;
+        } else if (m->type == RAFT_SNAPSHOT_REPLY) {
+            m->snapshot_reply.installed = false;
         } else {
             m->append_reply.success = false;
             m->append_reply.hint = (struct raft_pos){0, 0};
@@ -81,6 +85,8 @@ static void outbox_clear(struct raft_outbox *o)
 {
     for (size_t i = 0; i < o->messages.n; i++) {
         struct raft_message *m = &o->messages.items[i];
+        if (m->type == RAFT_SNAPSHOT)
+            raft_snapshot_unref(&m->snapshot.snapshot);
         if (m->type != RAFT_APPEND)
             continue;
         for (unsigned k = 0; k < m->append.n_entries; k++)
@@ -91,7 +97,10 @@ static void outbox_clear(struct raft_outbox *o)
         raft_entry_unref(&o->apply.items[i]);
     for (size_t i = 0; i < o->persist.n; i++)
         raft_entry_unref(&o->persist.items[i]);
-    o->messages.n = o->apply.n = o->persist.n = o->reads.n = o->loads.n = 0;
+    raft_snapshot_unref(&o->piece.snapshot);
+    mem_free((void *)o->piece.data);
+    o->piece = (struct raft_piece){0};
+    o->messages.n = o->apply.n = o->persist.n = o->reads.n = o->loads.n = o->dropped.n = 0;
 }
 
 void raft_outbox_free(struct raft_outbox *o)
@@ -102,6 +111,7 @@ void raft_outbox_free(struct raft_outbox *o)
     mem_free(o->persist.items);
     mem_free(o->reads.items);
     mem_free(o->loads.items);
+    mem_free(o->dropped.items);
     memset(o, 0, sizeof *o);
 }
 
@@ -109,7 +119,8 @@ void raft_outbox_free(struct raft_outbox *o)
 static struct raft_persist take_persist(struct raft *r)
 {
     struct raft_persist p = {.hard_state = {r->term, r->vote, r->commit}};
-    if (!r->hard_state_dirty && !raft_log_is_dirty(r->log))
+    bool installs = r->installing && r->install_seq == 0;
+    if (!r->hard_state_dirty && !raft_log_is_dirty(r->log) && !r->base_dirty && !installs)
         return p;
     if (r->persisted_seq == r->persist_seq)
         r->disk_tick = r->tick; /* it was idle */
@@ -117,6 +128,13 @@ static struct raft_persist take_persist(struct raft *r)
     if (r->hard_state_dirty)
         r->hard_state_seq = p.seq;
     r->hard_state_dirty = false;
+    if (installs) {
+        p.install = r->installing;
+        r->install_seq = p.seq;
+    }
+    if (r->base_dirty)
+        p.base = &r->base;
+    r->base_dirty = false;
     uint64_t first;
     raft_log_take(r->log, p.seq, &p.truncate_from, &first);
     for (uint64_t i = first; i <= raft_log_last(r->log).index; i++)
@@ -126,7 +144,7 @@ static struct raft_persist take_persist(struct raft *r)
 
 static void take_apply(struct raft *r)
 {
-    while (r->applied < r->commit) {
+    while (r->applied < r->commit && !r->installing) {
         r->applied++;
         RAFT_ARRAY_PUSH(&r->out.apply, raft_entry_ref(raft_log_entry(r->log, r->applied)));
     }
@@ -159,6 +177,9 @@ const struct raft_effects *raft_effects(struct raft *r)
     note_changes(r, &e->role_changed, &e->config_changed);
     e->peer_lost_data = r->peer_lost_data;
     r->peer_lost_data = false;
+    e->snapshot_wanted = r->snapshot_wanted;
+    r->snapshot_asked |= r->snapshot_wanted;
+    r->snapshot_wanted = false;
     raft_log_evict(r->log, r->opt.cache_bytes, r->applied);
 
     outbox_clear(&r->taken);
@@ -175,5 +196,8 @@ const struct raft_effects *raft_effects(struct raft *r)
     e->n_reads = (unsigned)filled.reads.n;
     e->loads = filled.loads.items;
     e->n_loads = (unsigned)filled.loads.n;
+    e->piece = filled.piece.snapshot ? &r->taken.piece : NULL;
+    e->dropped = filled.dropped.items;
+    e->n_dropped = (unsigned)filled.dropped.n;
     return e;
 }

@@ -28,7 +28,7 @@ void raft_progress_deinit(struct raft_progress *p)
 
 bool raft_progress_may_send(const struct raft_progress *p, unsigned window, uint64_t tick)
 {
-    if (p->loading || p->lost_data || tick < p->paused_upto_tick)
+    if (p->loading || p->lost_data || p->state == RAFT_SEND_SNAPSHOT || tick < p->paused_upto_tick)
         return false;
     return p->n_flights < (p->state == RAFT_PROBE ? 1 : window);
 }
@@ -65,7 +65,8 @@ void raft_progress_matched(struct raft_progress *p, uint64_t match, uint64_t seq
     p->losses = 0;
     if (p->next <= match)
         p->next = match + 1;
-    p->state = RAFT_REPLICATE;
+    if (p->state == RAFT_PROBE)
+        p->state = RAFT_REPLICATE;
     for (unsigned i = p->n_flights; i-- > 0;)
         if (p->flights[i].last <= match)
             remove_flight(p, i);
@@ -74,6 +75,13 @@ void raft_progress_matched(struct raft_progress *p, uint64_t match, uint64_t seq
 uint64_t raft_progress_counted(const struct raft_progress *p)
 {
     return p->lost_data ? 0 : p->match;
+}
+
+void raft_progress_snapshot(struct raft_progress *p)
+{
+    p->state = RAFT_SEND_SNAPSHOT;
+    p->n_flights = 0;
+    p->snapshot_id = p->snapshot_offset = p->snapshot_seq = 0;
 }
 
 void raft_progress_probe(struct raft_progress *p, uint64_t next)

@@ -5,6 +5,8 @@
  *      PROBE ----------------> REPLICATE      appends in flight
  *        ^ one append in flight     |
  *        +--------------------------+  refused, lost, unreachable
+ *        |
+ *      SNAPSHOT   it needs entries from before the base; until its log reaches that
  *
  * What is in flight is a list; nothing is counted up and down (PITFALLS 24).
  */
@@ -16,7 +18,7 @@
 
 #include "base/uuid.h"
 
-enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE };
+enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE, RAFT_SEND_SNAPSHOT };
 
 /* An append with entries that is not answered yet. */
 struct raft_flight {
@@ -39,6 +41,10 @@ struct raft_progress {
     uint64_t paused_upto_tick;   /* no appends before: it was unreachable a moment ago */
     unsigned losses;             /* appends lost in a row */
     bool loading;                /* a `load` effect is under way */
+    uint64_t snapshot_id;        /* SEND_SNAPSHOT: what follows is about this; 0: none yet */
+    uint64_t snapshot_offset;    /* up to here the peer has it */
+    uint64_t snapshot_seq;       /* of the piece that is not answered; 0: there is none */
+    uint64_t snapshot_tick;      /* when that was sent */
     struct raft_flight *flights; /* `window` places; in the order sent */
     unsigned n_flights;
 };
@@ -57,6 +63,8 @@ bool raft_progress_landed(struct raft_progress *p, uint64_t seq);
 void raft_progress_matched(struct raft_progress *p, uint64_t match, uint64_t seq);
 /* What counts for quorums. */
 uint64_t raft_progress_counted(const struct raft_progress *p);
+/* From now on it gets a snapshot. */
+void raft_progress_snapshot(struct raft_progress *p);
 /* Back to probing, from the entry `next` (at least match + 1) on. */
 void raft_progress_probe(struct raft_progress *p, uint64_t next);
 /* The oldest append in flight has waited for more than `patience` ticks; the

@@ -19,6 +19,8 @@ struct raft *raft_new(const struct raft_options *options)
     ASSERT(options->election_ticks_max >= options->election_ticks_min);
     struct raft *r = mem_zalloc(sizeof *r);
     r->opt = *options;
+    if (r->opt.snapshot_bytes_max == 0)
+        r->opt.snapshot_bytes_max = RAFT_SNAPSHOT_BYTES;
     r->rng = (struct rng){options->seed};
     r->seq = options->seq_first;
     r->log = raft_log_new();
@@ -34,6 +36,9 @@ void raft_free(struct raft **r)
     if (!mine)
         return;
     raft_free_peers(mine);
+    raft_snapshot_unref(&mine->outgoing);
+    raft_snapshot_unref(&mine->incoming.snapshot);
+    raft_snapshot_unref(&mine->installing);
     raft_outbox_free(&mine->out);
     raft_outbox_free(&mine->taken);
     raft_history_free(&mine->history);
@@ -45,12 +50,12 @@ void raft_free(struct raft **r)
     mem_free(mine);
 }
 
-void raft_restore_base(struct raft *r, struct raft_pos base, const struct raft_config *config)
+void raft_restore_base(struct raft *r, const struct raft_base *base)
 {
     ASSERT(!r->started);
-    raft_log_set_base(r->log, base);
-    raft_history_set_base(r->history, base, config);
-    r->commit = base.index;
+    raft_log_set_base(r->log, base->pos);
+    raft_history_set_base(r->history, base->config_pos, &base->config);
+    r->commit = base->pos.index > base->config_pos.index ? base->pos.index : base->config_pos.index;
 }
 
 void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs, uint64_t applied)
@@ -80,7 +85,10 @@ int raft_restore_entry(struct raft *r, struct raft_entry *e)
     struct raft_pos last = raft_log_last(r->log);
     if (e->pos.index != last.index + 1 || e->pos.term < last.term || e->pos.term > r->term)
         return ERR_CORRUPT;
-    if (e->type == RAFT_ENTRY_CONFIG && put_config_in_force(r, e) < 0)
+    struct raft_pos known; /* the base may know a configuration that comes after it */
+    raft_history_latest(r->history, &known);
+    bool is_new = e->type == RAFT_ENTRY_CONFIG && e->pos.index > known.index;
+    if (is_new && put_config_in_force(r, e) < 0)
         return ERR_CORRUPT;
     raft_log_append(r->log, e);
     raft_log_set_restored(r->log);
@@ -239,6 +247,8 @@ static int check_message(const struct raft *r, const struct raft_message *m)
     switch (m->type) {
     case RAFT_APPEND:
         return raft_check_append(r, m);
+    case RAFT_SNAPSHOT:
+        return raft_check_snapshot(r, m);
     case RAFT_VOTE: {
         const struct raft_pos *last = &m->vote.last;
         bool sane = last->term <= m->term && (last->index == 0) == (last->term == 0) &&
@@ -251,6 +261,7 @@ static int check_message(const struct raft *r, const struct raft_message *m)
     case RAFT_READ_INDEX_REPLY:
     case RAFT_TIMEOUT_NOW:
     case RAFT_TIMEOUT_NOW_REPLY:
+    case RAFT_SNAPSHOT_REPLY:
         return 0;
     }
     return ERR_INVALID;
@@ -266,6 +277,8 @@ static void on_stale(struct raft *r, const struct raft_message *m)
         raft_on_read_index(r, m);
     else if (m->type == RAFT_TIMEOUT_NOW)
         raft_on_timeout_now(r, m);
+    else if (m->type == RAFT_SNAPSHOT)
+        raft_refuse_snapshot(r, m);
 }
 
 static void dispatch(struct raft *r, const struct raft_message *m)
@@ -288,6 +301,12 @@ static void dispatch(struct raft *r, const struct raft_message *m)
         break;
     case RAFT_TIMEOUT_NOW_REPLY:
         raft_on_timeout_now_reply(r, m);
+        break;
+    case RAFT_SNAPSHOT:
+        raft_on_snapshot(r, m);
+        break;
+    case RAFT_SNAPSHOT_REPLY:
+        raft_on_snapshot_reply(r, m);
         break;
     case RAFT_VOTE:
     case RAFT_VOTE_REPLY:
@@ -355,6 +374,7 @@ void raft_persisted(struct raft *r, uint64_t persist_seq)
     r->persisted_seq = persist_seq;
     r->disk_tick = r->tick;
     raft_log_persisted(r->log, persist_seq);
+    raft_finish_install(r);
     raft_release_held(r);
     raft_on_vote_durable(r);
     raft_advance_commit(r);
@@ -374,6 +394,7 @@ struct raft_status raft_status(const struct raft *r)
         .role = r->role,
         .term = r->term,
         .leader = r->leader,
+        .base = raft_log_base(r->log),
         .last = raft_log_last(r->log),
         .commit = r->commit,
         .applied = r->applied,
@@ -396,6 +417,12 @@ bool raft_config_is_committed(const struct raft *r)
     return raft_history_is_committed(r->history);
 }
 
+const struct raft_config *raft_config_committed(const struct raft *r, struct raft_pos *ret_pos)
+{
+    struct raft_pos pos;
+    return raft_history_committed(r->history, ret_pos ? ret_pos : &pos);
+}
+
 int raft_term_at(const struct raft *r, uint64_t index, uint64_t *ret_term)
 {
     return raft_log_term(r->log, index, ret_term);
@@ -409,7 +436,15 @@ int raft_peer(const struct raft *r, struct uuid id, struct raft_peer_status *ret
     if (i < 0)
         return ERR_NOT_FOUND;
     const struct raft_progress *p = &r->peers[i];
-    *ret_peer = (struct raft_peer_status){id,           raft_progress_counted(p), p->next,
-                                          p->n_flights, r->tick - p->heard_tick,  p->lost_data};
+    *ret_peer = (struct raft_peer_status){
+        .id = id,
+        .match = raft_progress_counted(p),
+        .next = p->next,
+        .in_flight = p->n_flights,
+        .in_snapshot = p->state == RAFT_SEND_SNAPSHOT,
+        .snapshot_offset = p->snapshot_offset,
+        .ticks_since_heard = r->tick - p->heard_tick,
+        .lost_data = p->lost_data,
+    };
     return 0;
 }

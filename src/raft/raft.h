@@ -4,8 +4,9 @@
  * its effects and carries them out:
  *
  *      message, tick, proposal, change, read,       entries + hard state to persist
- *      transfer, persisted, entries loaded   --->   messages to send, entries to apply
- *                                                   reads to serve, entries to load, role
+ *      transfer, persisted, entries loaded,  --->   messages to send, entries to apply
+ *      log compacted, snapshot made,                reads to serve, entries to load, role
+ *      piece of a snapshot written                  snapshot to make, to write, to install
  *
  * The same inputs in the same order always give the same effects: time comes
  * as ticks, randomness from the seed.
@@ -29,12 +30,17 @@
  *     that came meanwhile is looked at (PITFALLS 58), and never for more than
  *     have passed. After a long pause 2 * election_ticks_max of them will do.
  *
+ *  7. An embedder that calls raft_compact() also makes snapshots for those who
+ *     come too late for the log: see "snapshots" below. One that never does
+ *     will never be asked for any, if all nodes are alike.
+ *
  * tests/example/three_nodes.c is a complete embedding in a hundred lines.
  *
  * What the core remembers of the log: for every entry its term (as runs), the
  * configurations that may still be needed, and the entries themselves as far
  * as they are not persisted, not applied, or recent (cache_bytes). A follower
- * that needs older ones makes the core ask for them by a `load` effect.
+ * that needs older ones makes the core ask for them by a `load` effect. One that
+ * needs entries from before the log's base gets a snapshot.
  *
  * A configuration is in force as soon as it is in the log (dissertation 4.1).
  * Rules follow the Raft dissertation, chapters 3, 4, 6, 9 and 10, and what
@@ -45,6 +51,7 @@
 
 #include "base/err.h"
 #include "raft/config.h"
+#include "raft/snapshot.h"
 #include "raft/types.h"
 
 struct raft; /* opaque */
@@ -59,6 +66,7 @@ struct raft_options {
     unsigned window;              /* appends with entries in flight to one follower, at least 1 */
     size_t cache_bytes;           /* recent entries kept in memory */
     size_t uncommitted_bytes_max; /* proposals beyond this are OVERLOADED */
+    uint32_t snapshot_bytes_max;  /* of a snapshot in one message; 0: 1 MiB */
     unsigned disk_stall_ticks;    /* a disk that owes a record and completes none for so long is
                                      stalled: its node does not lead; 0: never */
     unsigned clock_drift_ticks;   /* by so much two clocks differ at most over election_ticks_min;
@@ -76,8 +84,8 @@ struct raft *raft_new(const struct raft_options *options);
 /* Frees *r with all it holds and nulls the pointer; NULL is accepted. */
 void raft_free(struct raft **r);
 
-/* The point the log begins after (a snapshot's), its configuration; optional. */
-void raft_restore_base(struct raft *r, struct raft_pos base, const struct raft_config *config);
+/* Where the durable log begins: the last raft_persist.base; optional. */
+void raft_restore_base(struct raft *r, const struct raft_base *base);
 /* applied <= hs.commit: the caller's state machine will hold everything up to
  * there when raft_start() is called, so the core need not keep it in memory. */
 void raft_restore_hard_state(struct raft *r, struct raft_hard_state hs, uint64_t applied);
@@ -130,6 +138,33 @@ void raft_persisted(struct raft *r, uint64_t persist_seq);
 /* Answer to a `load` effect: consecutive entries from load.first on, at least
  * one, borrowed; n = 0: they could not be read. Ignored when out of date. */
 void raft_loaded(struct raft *r, struct uuid peer, struct raft_entry *entries[], unsigned n);
+
+/* ---- snapshots ----
+ *
+ * Leader:    fx.snapshot_wanted -> raft_snapshot_made() -> messages of type SNAPSHOT, whose bytes
+ *            the embedder reads from the snapshot when it sends them. All peers in need share
+ *            one; fx.dropped names it when nobody needs it any more.
+ * Follower:  fx.piece -> raft_piece_written(), again and again. The embedder verifies the whole
+ *            before it reports the last piece. Then fx.persist.install: the log is emptied and
+ *            the state machine replaced in one atomic, durable step, and only after that
+ *            raft_persisted(). fx.dropped: it came to nothing.
+ * A transfer goes on after a lost connection where it was, and starts anew when the leader or
+ * the follower does. */
+
+/* The state up to index is durable without the log, which may begin after that. Only what is
+ * applied, durable, and not needed after a snapshot that is being sent is let go. The new base
+ * comes out with the next persist record; the embedder deletes entries up to there in its
+ * own time after that is durable. */
+void raft_compact(struct raft *r, uint64_t index);
+/* Answer to snapshot_wanted: takes a reference of its own. NULL: none could be made, the core
+ * will ask again. What is not needed (any more) is dropped at once. */
+void raft_snapshot_made(struct raft *r, struct raft_snapshot *s);
+/* Answer to a `piece` effect. ok is false when the pieces do not make up the snapshot: it begins
+ * anew. */
+void raft_piece_written(struct raft *r, uint64_t snapshot_id, uint64_t offset, bool ok);
+
+/* ---- more inputs ---- */
+
 /* A message to this peer was lost for certain (connection refused, reset). */
 void raft_unreachable(struct raft *r, struct uuid peer);
 /* Hands leadership over to this voter, zero: to the one with the longest log of
@@ -147,9 +182,22 @@ void raft_step_down(struct raft *r);
 struct raft_persist {
     uint64_t seq;                      /* 0: nothing to persist; else 1, 2, 3, ... */
     struct raft_hard_state hard_state; /* always the current one */
+    struct raft_snapshot *install;     /* first, unless NULL: delete the whole log, and replace the
+                                          state machine by this, in the same step (PITFALLS 25) */
+    const struct raft_base *base;      /* unless NULL: the log begins there now, if it did not
+                                          before; always with `install` */
     uint64_t truncate_from;            /* delete entries from this index on; 0: none */
     struct raft_entry **entries; /* append these after that, borrowed: reference what you keep */
     unsigned n_entries;
+};
+
+/* To be written at this place of this snapshot, of which everything before was. The first piece
+ * begins it, whatever was there of an earlier try. */
+struct raft_piece {
+    struct raft_snapshot *snapshot;
+    uint64_t offset;
+    const uint8_t *data; /* borrowed */
+    uint32_t len;
 };
 
 struct raft_read_result {
@@ -177,6 +225,11 @@ struct raft_effects {
     unsigned n_reads;
     struct raft_load *loads;
     unsigned n_loads;
+    const struct raft_piece *piece; /* NULL: none */
+    bool snapshot_wanted;           /* of the state as it is now */
+    const uint64_t *dropped;        /* ids of snapshots that are needed no more; comes before
+                                       `piece` */
+    unsigned n_dropped;
     /* Role, term or leader differ from the last time; see raft_status(). Whoever
      * waits for proposals made in an earlier term learns now that the outcome
      * is unknown, unless they are among `apply` (PITFALLS 50, 51). */
@@ -195,6 +248,7 @@ struct raft_status {
     enum raft_role role;
     uint64_t term;
     struct uuid leader;   /* zero: not known */
+    struct raft_pos base; /* the log begins after this */
     struct raft_pos last; /* end of the log */
     uint64_t commit;
     uint64_t applied;        /* handed out by `apply` */
@@ -211,6 +265,9 @@ struct raft_status raft_status(const struct raft *r);
 const struct raft_config *raft_config(const struct raft *r, struct raft_pos *ret_pos);
 /* That configuration is committed. */
 bool raft_config_is_committed(const struct raft *r);
+/* The latest that is, and its place. Borrowed as above. When everything that is committed is
+ * applied, a snapshot of the state has this one. */
+const struct raft_config *raft_config_committed(const struct raft *r, struct raft_pos *ret_pos);
 /* The term of the entry at index: NOT_FOUND when it is not in the log. */
 MUST_CHECK int raft_term_at(const struct raft *r, uint64_t index, uint64_t *ret_term);
 
@@ -219,6 +276,8 @@ struct raft_peer_status {
     uint64_t match;     /* acknowledged as durable there */
     uint64_t next;      /* index of the next entry to send */
     unsigned in_flight; /* appends with entries */
+    bool in_snapshot;   /* it gets a snapshot; up to snapshot_offset it has it */
+    uint64_t snapshot_offset;
     uint64_t ticks_since_heard;
     /* Its log ended below what it had acknowledged to this leader: its disk was set back. It
      * counts in no quorum of this leader's term and gets no entries, match is 0 (PITFALLS 41).

@@ -5,9 +5,6 @@
 #include "raft/array.h"
 #include "raft/core.h"
 
-/* An append that is not answered for so many heartbeat intervals is lost. */
-enum { LOST_AFTER_HEARTBEATS = 4 };
-
 void raft_align_peers(struct raft *r)
 {
     const struct raft_config *config = raft_config_in_force(r);
@@ -101,21 +98,31 @@ static void ask_load(struct raft *r, struct raft_progress *p)
     p->loading = true;
 }
 
-static void replicate_to(struct raft *r, struct raft_progress *p)
+static bool was_heard(const struct raft *r, const struct raft_progress *p)
 {
+    return r->tick - p->heard_tick < r->opt.election_ticks_max;
+}
+
+static void replicate_to(struct raft *r, unsigned i)
+{
+    struct raft_progress *p = &r->peers[i];
     uint64_t last = raft_log_last(r->log).index;
     /* All sent, nothing in flight, and yet it does not have all: a new peer, or
      * an answer that claimed too little. The last entry finds out (PITFALLS 24). */
     if (p->next > last && p->match < last && p->n_flights == 0 && !p->loading)
         raft_progress_probe(p, last);
     while (p->next <= last && raft_progress_may_send(p, r->opt.window, r->tick)) {
-        if (p->next <= raft_log_base(r->log).index)
-            return; /* only a snapshot helps; heartbeats go on */
-        if (p->next < raft_log_cached_from(r->log))
+        if (p->next <= raft_log_base(r->log).index) {
+            if (!was_heard(r, p))
+                return; /* nobody makes a snapshot for the dead */
+            raft_progress_snapshot(p);
+        } else if (p->next < raft_log_cached_from(r->log))
             ask_load(r, p);
         else
             send_cached(r, p);
     }
+    if (p->state == RAFT_SEND_SNAPSHOT)
+        raft_send_snapshot(r, i);
 }
 
 void raft_replicate(struct raft *r)
@@ -124,7 +131,8 @@ void raft_replicate(struct raft *r)
         return;
     for (unsigned i = 0; i < r->n_peers; i++)
         if (!raft_is_self(r, i))
-            replicate_to(r, &r->peers[i]);
+            replicate_to(r, i);
+    raft_release_outgoing(r);
 }
 
 /* The answer may be old: the log or the place to send from may have changed since. */
@@ -165,8 +173,12 @@ void raft_unreachable(struct raft *r, struct uuid peer)
     int i = r->role == RAFT_LEADER ? raft_member_index(r, peer) : -1;
     if (i < 0 || raft_is_self(r, (unsigned)i))
         return;
-    raft_progress_probe(&r->peers[i], r->peers[i].match + 1);
-    r->peers[i].paused_upto_tick = r->tick + r->opt.heartbeat_ticks;
+    struct raft_progress *p = &r->peers[i];
+    if (p->state == RAFT_SEND_SNAPSHOT)
+        p->snapshot_seq = 0; /* goes on where it was */
+    else
+        raft_progress_probe(p, p->match + 1);
+    p->paused_upto_tick = r->tick + r->opt.heartbeat_ticks;
 }
 
 /* Where to try next: the last place that can still be common, by its term. */
@@ -198,6 +210,15 @@ static void lose_peer(struct raft *r, struct raft_progress *p)
     r->peer_lost_data = true;
 }
 
+void raft_peer_matched(struct raft *r, struct raft_progress *p, uint64_t match)
+{
+    raft_progress_matched(p, match, r->seq);
+    /* Whatever made its log reach ours: entries can follow (PITFALLS 33). */
+    if (p->state == RAFT_SEND_SNAPSHOT && p->match >= raft_log_base(r->log).index)
+        raft_progress_probe(p, p->match + 1);
+    raft_advance_commit(r);
+}
+
 void raft_on_append_reply(struct raft *r, const struct raft_message *m)
 {
     int i = r->role == RAFT_LEADER ? raft_member_index(r, m->from) : -1;
@@ -226,8 +247,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
         return; /* nobody has what we do not have */
     if (landed)
         p->state = RAFT_REPLICATE;
-    raft_progress_matched(p, m->append_reply.match, r->seq);
-    raft_advance_commit(r);
+    raft_peer_matched(r, p, m->append_reply.match);
 }
 
 /* The highest index durable at a quorum. Only entries of the own term are
@@ -255,7 +275,7 @@ void raft_advance_commit(struct raft *r)
 
 static void detect_loss(struct raft *r, struct raft_progress *p)
 {
-    uint64_t patience = (uint64_t)r->opt.heartbeat_ticks * LOST_AFTER_HEARTBEATS;
+    uint64_t patience = (uint64_t)r->opt.heartbeat_ticks * RAFT_LOST_AFTER_HEARTBEATS;
     if (!raft_progress_is_lost(p, r->tick, patience))
         return;
     p->losses++;
@@ -286,6 +306,7 @@ void raft_replication_tick(struct raft *r)
             continue;
         struct raft_progress *p = &r->peers[i];
         detect_loss(r, p);
+        raft_snapshot_tick(r, p);
         if (due || lags_in_commit(r, p) || raft_read_round_needs(r, i))
             raft_send_heartbeat(r, i);
     }

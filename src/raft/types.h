@@ -77,10 +77,14 @@ enum raft_message_type {
     RAFT_READ_INDEX_REPLY = 6,
     RAFT_TIMEOUT_NOW = 7, /* the leader hands over: campaign at once */
     RAFT_TIMEOUT_NOW_REPLY = 8,
+    RAFT_SNAPSHOT = 9, /* a piece of a snapshot, for a log that ends before ours begins */
+    RAFT_SNAPSHOT_REPLY = 10,
 };
 
-/* One message between two nodes. Requests (APPEND, VOTE, READ_INDEX, TIMEOUT_NOW) carry a
- * `seq` that their sender never uses again, not even after a restart; the
+struct raft_snapshot; /* raft/snapshot.h */
+
+/* One message between two nodes. Requests (APPEND, VOTE, READ_INDEX, TIMEOUT_NOW, SNAPSHOT)
+ * carry a `seq` that their sender never uses again, not even after a restart; the
  * answer carries it back. So an answer to an old question is told from one to
  * a new question (PITFALLS 2, 44), and a transport that pairs requests with
  * answers can use it as the key. */
@@ -122,6 +126,19 @@ struct raft_message {
         struct {
             bool ok; /* it campaigns */
         } timeout_now_reply;
+        struct {
+            struct raft_snapshot *snapshot;
+            uint64_t offset; /* of the first byte; the size: asks how far it is */
+            uint32_t len;
+            const uint8_t *data; /* len bytes. The core leaves it NULL: whoever sends the message
+                                    reads them */
+        } snapshot;
+        struct {
+            uint64_t id;
+            bool installed;  /* the snapshot is in force, or was not needed */
+            uint64_t offset; /* not installed: the first byte that is missing there */
+            uint64_t match;  /* installed: as in an answer to an append */
+        } snapshot_reply;
         /* READ_INDEX and TIMEOUT_NOW carry nothing beyond seq */
     };
 };

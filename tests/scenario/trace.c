@@ -100,6 +100,10 @@ const char *trace_message_name(const struct raft_message *m)
         return "timeout-now";
     case RAFT_TIMEOUT_NOW_REPLY:
         return "timeout-now-reply";
+    case RAFT_SNAPSHOT:
+        return "snapshot";
+    case RAFT_SNAPSHOT_REPLY:
+        return "snapshot-reply";
     }
     return "unknown";
 }
@@ -125,6 +129,18 @@ static void trace_append_reply(struct buf *b, const struct raft_message *m)
     }
     buf_printf(b, ", refused %" PRIu64 ", hint ", m->append_reply.rejected);
     trace_pos(b, m->append_reply.hint);
+}
+
+static void trace_snapshot(struct buf *b, const struct raft_message *m)
+{
+    const struct raft_snapshot *s = m->snapshot.snapshot;
+    buf_append_str(b, ", state at ");
+    trace_pos(b, s->base.pos);
+    if (m->snapshot.len == 0)
+        buf_append_str(b, ", how far are you");
+    else
+        buf_printf(b, ", bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64, m->snapshot.offset,
+                   m->snapshot.offset + m->snapshot.len, s->size);
 }
 
 void trace_message(struct buf *b, const struct raft_message *m)
@@ -154,6 +170,15 @@ void trace_message(struct buf *b, const struct raft_message *m)
         break;
     case RAFT_TIMEOUT_NOW_REPLY:
         buf_append_str(b, m->timeout_now_reply.ok ? ", ok" : ", refused");
+        break;
+    case RAFT_SNAPSHOT:
+        trace_snapshot(b, m);
+        break;
+    case RAFT_SNAPSHOT_REPLY:
+        if (m->snapshot_reply.installed)
+            buf_printf(b, ", installed, match %" PRIu64, m->snapshot_reply.match);
+        else
+            buf_printf(b, ", has %" PRIu64 " bytes", m->snapshot_reply.offset);
         break;
     case RAFT_READ_INDEX:
     case RAFT_TIMEOUT_NOW:

@@ -43,6 +43,7 @@ struct raft_options cluster_default_options(void)
         .append_bytes_max = 4096,
         .window = 4,
         .cache_bytes = 2048,
+        .snapshot_bytes_max = 64,
         .uncommitted_bytes_max = 1 << 20,
         .disk_stall_ticks = DISK_STALL_TICKS,
     };
@@ -56,8 +57,13 @@ static void start_core(struct cluster *c, unsigned node, uint64_t applied)
     o.seq_first = ++n->boot << 40;
     o.seed = rng_next(&c->rng);
     n->core = raft_new(&o);
-    raft_restore_hard_state(n->core, n->hard_state, applied);
-    for (uint64_t i = 1; i <= n->log_last; i++)
+    struct raft_hard_state hs = n->hard_state;
+    if (hs.commit < applied)
+        hs.commit = applied;
+    if (n->base.pos.index > 0)
+        raft_restore_base(n->core, &n->base);
+    raft_restore_hard_state(n->core, hs, applied);
+    for (uint64_t i = n->base.pos.index + 1; i <= n->log_last; i++)
         assert_int_equal(raft_restore_entry(n->core, n->log[i]), 0);
     raft_start(n->core);
     n->applied = applied;
@@ -102,6 +108,8 @@ static void free_message(struct sim_message *m)
             raft_entry_unref(&m->m.append.entries[i]);
         mem_free(m->m.append.entries);
     }
+    if (m->m.type == RAFT_SNAPSHOT)
+        raft_snapshot_unref(&m->m.snapshot.snapshot);
     mem_free(m);
 }
 
@@ -110,6 +118,7 @@ static void free_record(struct disk_record *record)
     for (unsigned i = 0; i < record->n_entries; i++)
         raft_entry_unref(&record->entries[i]);
     mem_free(record->entries);
+    raft_snapshot_unref(&record->install);
     mem_free(record);
 }
 
@@ -122,6 +131,13 @@ static void lose_records(struct sim_node *n)
     }
 }
 
+static void lose_snapshots(struct sim_node *n)
+{
+    raft_snapshot_unref(&n->piece_of);
+    n->wants_snapshot = false;
+    n->received_id = n->received = 0;
+}
+
 void cluster_free(struct cluster **c)
 {
     struct cluster *mine = *c;
@@ -130,6 +146,7 @@ void cluster_free(struct cluster **c)
         struct sim_node *n = &mine->nodes[i];
         raft_free(&n->core);
         lose_records(n);
+        lose_snapshots(n);
         for (uint64_t k = 1; k <= n->log_last; k++)
             raft_entry_unref(&n->log[k]);
     }
@@ -154,6 +171,23 @@ void cluster_roll_back(struct cluster *c, unsigned node, unsigned n_entries)
     n->rolled_back = true;
 }
 
+static void disk_begin_after(struct sim_node *n, const struct raft_base *base)
+{
+    for (uint64_t i = 1; i <= n->log_last && i <= base->pos.index; i++)
+        raft_entry_unref(&n->log[i]);
+    n->base = *base;
+}
+
+/* Log and state machine in one step. */
+static void disk_install(struct sim_node *n, const struct raft_snapshot *s)
+{
+    assert_int_equal(n->received_id, s->id);
+    assert_int_equal(n->received, s->size);
+    disk_truncate(n, n->base.pos.index + 1);
+    n->log_last = n->saved = n->applied = s->base.pos.index;
+    n->n_installed++;
+}
+
 /* The oldest record reaches the disk. Returns its seq. */
 static uint64_t write_record(struct sim_node *n)
 {
@@ -161,6 +195,10 @@ static uint64_t write_record(struct sim_node *n)
     uint64_t seq = record->seq;
     n->writing = record->next;
     n->hard_state = record->hard_state;
+    if (record->install)
+        disk_install(n, record->install);
+    if (record->has_base)
+        disk_begin_after(n, &record->base);
     if (record->truncate_from)
         disk_truncate(n, record->truncate_from);
     for (unsigned i = 0; i < record->n_entries; i++) {
@@ -207,6 +245,7 @@ void cluster_crash(struct cluster *c, unsigned node)
     while (n->writing && rng_range(&c->rng, 0, 1) == 0)
         write_record(n);
     lose_records(n);
+    lose_snapshots(n);
     n->n_reads = 0;
 }
 
@@ -214,7 +253,7 @@ void cluster_restart(struct cluster *c, unsigned node)
 {
     struct sim_node *n = &c->nodes[node];
     uint64_t known = n->hard_state.commit < n->log_last ? n->hard_state.commit : n->log_last;
-    start_core(c, node, rng_range(&c->rng, 0, known));
+    start_core(c, node, rng_range(&c->rng, n->saved, known < n->saved ? n->saved : known));
     cluster_pump(c, node);
 }
 
@@ -231,6 +270,8 @@ static void send_one(struct cluster *c, const struct raft_message *m)
         for (unsigned i = 0; i < m->append.n_entries; i++)
             copy->m.append.entries[i] = raft_entry_ref(m->append.entries[i]);
     }
+    if (m->type == RAFT_SNAPSHOT)
+        raft_snapshot_ref(m->snapshot.snapshot);
     struct sim_message **end = &c->in_flight;
     while (*end)
         end = &(*end)->next;
@@ -243,6 +284,10 @@ static void start_writing(struct sim_node *n, const struct raft_persist *p)
     struct disk_record *record = mem_zalloc(sizeof *record);
     record->seq = p->seq;
     record->hard_state = p->hard_state;
+    record->install = p->install ? raft_snapshot_ref(p->install) : NULL;
+    record->has_base = p->base != NULL;
+    if (p->base)
+        record->base = *p->base;
     record->truncate_from = p->truncate_from;
     record->n_entries = p->n_entries;
     record->entries = mem_array(p->n_entries, sizeof(struct raft_entry *));
@@ -270,21 +315,86 @@ static void note_read(struct sim_node *n, const struct raft_read_result *result)
     }
 }
 
+/* ---- snapshots ---- */
+
+static uint8_t byte_of(uint64_t snapshot_id, uint64_t offset)
+{
+    return (uint8_t)(snapshot_id * 31 + offset * 7);
+}
+
+void cluster_compact(struct cluster *c, unsigned node, uint64_t index)
+{
+    struct sim_node *n = &c->nodes[node];
+    struct raft_status s = raft_status(n->core);
+    uint64_t saved = n->applied < s.durable ? n->applied : s.durable;
+    if (saved > n->saved)
+        n->saved = saved;
+    raft_compact(n->core, index < n->saved ? index : n->saved);
+    cluster_pump(c, node);
+}
+
+static void make_snapshot(struct cluster *c, struct sim_node *n)
+{
+    struct raft_status status = raft_status(n->core);
+    struct raft_snapshot s = {.id = rng_next(&c->rng) | 1, .size = rng_range(&c->rng, 1, 300)};
+    n->wants_snapshot = false;
+    s.base.pos.index = n->applied;
+    s.base.config = *raft_config_committed(n->core, &s.base.config_pos);
+    bool can = status.commit == n->applied && rng_range(&c->rng, 0, 7) > 0 &&
+               raft_term_at(n->core, n->applied, &s.base.pos.term) == 0;
+    struct raft_snapshot *made = can ? raft_snapshot_new(&s) : NULL;
+    raft_snapshot_made(n->core, made);
+    raft_snapshot_unref(&made);
+}
+
+static void note_piece(struct sim_node *n, const struct raft_piece *piece)
+{
+    raft_snapshot_unref(&n->piece_of);
+    n->piece_of = raft_snapshot_ref(piece->snapshot);
+    n->piece_offset = piece->offset;
+    n->piece_len = piece->len;
+    for (uint32_t i = 0; i < piece->len; i++)
+        assert_int_equal(piece->data[i], byte_of(piece->snapshot->id, piece->offset + i));
+}
+
+static void write_piece(struct cluster *c, struct sim_node *n)
+{
+    struct raft_snapshot *s = n->piece_of;
+    n->piece_of = NULL;
+    if (n->piece_offset == 0)
+        n->received = 0;
+    else
+        assert_int_equal(n->received_id, s->id);
+    assert_int_equal(n->received, n->piece_offset);
+    n->received_id = s->id;
+    n->received += n->piece_len;
+    n->n_pieces++;
+    bool ok = n->received < s->size || rng_range(&c->rng, 0, 7) > 0; /* it may be damaged */
+    raft_piece_written(n->core, s->id, n->piece_offset, ok);
+    raft_snapshot_unref(&s);
+}
+
 void cluster_serve_loads(struct cluster *c, unsigned node)
 {
     struct sim_node *n = &c->nodes[node];
     unsigned n_loads = n->n_loads;
+    bool snapshots = n->wants_snapshot || n->piece_of;
     struct raft_load loads[CLUSTER_NODES * 2];
     memcpy(loads, n->loads, sizeof loads);
     n->n_loads = 0;
     for (unsigned i = 0; i < n_loads && n->core; i++) {
         unsigned n_entries = 0;
-        while (n_entries < loads[i].n_max && loads[i].first + n_entries <= n->log_last)
+        while (n_entries < loads[i].n_max && loads[i].first > n->base.pos.index &&
+               loads[i].first + n_entries <= n->log_last)
             n_entries++;
         raft_loaded(n->core, loads[i].peer, &n->log[loads[i].first], n_entries);
         n->n_loads_served++;
     }
-    if (n_loads > 0)
+    if (n->wants_snapshot && n->core)
+        make_snapshot(c, n);
+    if (n->piece_of && n->core)
+        write_piece(c, n);
+    if (n_loads > 0 || snapshots)
         cluster_pump(c, node);
 }
 
@@ -305,6 +415,12 @@ static void collect(struct cluster *c, unsigned node, const struct raft_effects 
         assert_true(n->n_loads < CLUSTER_NODES * 2);
         n->loads[n->n_loads++] = e->loads[i];
     }
+    n->wants_snapshot |= e->snapshot_wanted;
+    for (unsigned i = 0; i < e->n_dropped; i++)
+        if (n->piece_of && n->piece_of->id == e->dropped[i])
+            raft_snapshot_unref(&n->piece_of);
+    if (e->piece)
+        note_piece(n, e->piece);
 }
 
 void cluster_pump(struct cluster *c, unsigned node)
@@ -357,11 +473,22 @@ void cluster_duplicate(struct cluster *c, unsigned k)
     c->filter = filter;
 }
 
+static void fill_piece(struct raft_message *m, uint8_t *bytes, uint32_t n_max)
+{
+    assert_true(m->snapshot.len <= n_max);
+    for (uint32_t i = 0; i < m->snapshot.len; i++)
+        bytes[i] = byte_of(m->snapshot.snapshot->id, m->snapshot.offset + i);
+    m->snapshot.data = bytes;
+}
+
 void cluster_deliver(struct cluster *c, unsigned k)
 {
     struct sim_message *m = take_message(c, k);
     int from = cluster_node(m->m.from), to = cluster_node(m->m.to);
     if (to >= 0 && !c->cut[from][to] && c->nodes[to].core) {
+        uint8_t bytes[512];
+        if (m->m.type == RAFT_SNAPSHOT)
+            fill_piece(&m->m, bytes, sizeof bytes);
         assert_int_equal(raft_receive(c->nodes[to].core, &m->m), 0);
         cluster_pump(c, (unsigned)to);
     }

@@ -28,6 +28,9 @@ enum {
 struct disk_record {
     uint64_t seq;
     struct raft_hard_state hard_state;
+    struct raft_snapshot *install; /* a reference, or NULL */
+    bool has_base;
+    struct raft_base base;
     uint64_t truncate_from;
     struct raft_entry **entries; /* with references */
     unsigned n_entries;
@@ -48,8 +51,10 @@ struct sim_node {
     uint64_t boot;
     /* the disk */
     struct raft_hard_state hard_state;
-    struct raft_entry *log[CLUSTER_LOG + 1]; /* by index, from 1 */
+    struct raft_base base;                   /* index 0: it begins at the beginning */
+    struct raft_entry *log[CLUSTER_LOG + 1]; /* by index, from base + 1 */
     uint64_t log_last;
+    uint64_t saved;              /* the state machine is durable up to here; >= base */
     struct disk_record *writing; /* in order */
     /* the state machine */
     uint64_t applied;
@@ -58,7 +63,13 @@ struct sim_node {
     struct raft_load loads[CLUSTER_NODES * 2];
     unsigned n_loads, n_loads_served;
     unsigned n_appends_rejected; /* refusals it sent */
-    bool rolled_back;            /* its disk forgot what it had */
+    bool wants_snapshot;
+    unsigned n_installed, n_pieces;
+    struct raft_snapshot *piece_of; /* a piece that is being written; NULL: none */
+    uint64_t piece_offset;
+    uint32_t piece_len;
+    uint64_t received_id, received; /* snapshot that is written so far */
+    bool rolled_back;               /* its disk forgot what it had */
 };
 
 struct sim_message {
@@ -119,7 +130,10 @@ void cluster_tick(struct cluster *c, unsigned node);
 void cluster_pump(struct cluster *c, unsigned node);
 /* The next n records of a node become durable and are reported; fewer if there are fewer. */
 void cluster_write(struct cluster *c, unsigned node, unsigned n);
+/* Also makes the snapshot and writes the piece of one that it was asked for. */
 void cluster_serve_loads(struct cluster *c, unsigned node);
+/* Saves the state machine and lets go of the log up to index, or as far as that goes. */
+void cluster_compact(struct cluster *c, unsigned node, uint64_t index);
 /* Puts an entry on the disk of a node that is down, as if an earlier life had written it. */
 void cluster_plant(struct cluster *c, unsigned node, uint64_t term, unsigned n_entries);
 

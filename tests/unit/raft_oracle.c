@@ -17,6 +17,8 @@ static uint64_t payload_of(const struct raft_entry *e)
 
 static bool on_disk(const struct sim_node *n, struct raft_pos pos)
 {
+    if (pos.index <= n->base.pos.index)
+        return true; /* committed, for its state machine is durable */
     return pos.index <= n->log_last && n->log[pos.index]->pos.term == pos.term;
 }
 
@@ -73,6 +75,8 @@ void oracle_sent(struct cluster *c, unsigned node, const struct raft_message *m)
         else
             c->nodes[node].n_appends_rejected++;
     }
+    if (m->type == RAFT_SNAPSHOT_REPLY && m->snapshot_reply.installed)
+        assert_true(n->log_last >= m->snapshot_reply.match); /* PITFALLS 30 */
     if (m->type == RAFT_APPEND)
         assert_true(m->append.commit <= raft_status(n->core).commit);
 }
@@ -91,7 +95,8 @@ static void check_leader(struct cluster *c, unsigned node)
         return;
     assert_int_equal(*leader, -1);
     *leader = (int)node;
-    for (uint64_t i = 1; i <= c->n_committed; i++) {
+    assert_true(s.base.index <= c->n_committed);
+    for (uint64_t i = s.base.index > 0 ? s.base.index : 1; i <= c->n_committed; i++) {
         if (c->committed[i].known_in_term > s.term)
             break;
         uint64_t term = 0;
@@ -117,6 +122,8 @@ static void check_log_matching(const struct raft *a, const struct raft *b)
 {
     struct raft_status sa = raft_status(a), sb = raft_status(b);
     uint64_t low = sa.commit < sb.commit ? sa.commit : sb.commit;
+    low = low > sa.base.index ? low : sa.base.index;
+    low = low > sb.base.index ? low : sb.base.index;
     uint64_t high = sa.last.index < sb.last.index ? sa.last.index : sb.last.index;
     bool met = false;
     for (uint64_t i = high; i > low; i--) {

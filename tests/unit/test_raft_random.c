@@ -21,11 +21,12 @@ enum { SEEDS = 300, STEPS = 24000, POOL = 6, SEED_WALL_S = 120 };
 
 /* How often what happens, in thousandths of the steps. */
 struct weather {
-    unsigned drop, duplicate, reorder, crash, cut, change, transfer, skip_pump, hunt;
+    unsigned drop, duplicate, reorder, crash, cut, change, transfer, skip_pump, hunt, compact;
 };
 
 struct tally {
-    unsigned elections, crashes, changes, transfers, joint, committed, reads, loads, refusals;
+    unsigned elections, crashes, changes, transfers, joint, committed, reads, loads, refusals,
+        pieces, installed;
 };
 
 static unsigned node_of(struct cluster *c)
@@ -50,6 +51,7 @@ static struct weather random_weather(struct cluster *c)
         .change = (unsigned)rng_range(&c->rng, 0, 15),
         .transfer = (unsigned)rng_range(&c->rng, 0, 6),
         .skip_pump = (unsigned)rng_range(&c->rng, 0, 300),
+        .compact = chance(c, 700) ? (unsigned)rng_range(&c->rng, 0, 30) : 0,
         .hunt = chance(c, 500) ? (unsigned)rng_range(&c->rng, 5, 50) : 0,
     };
 }
@@ -177,6 +179,11 @@ static void step_node(struct cluster *c, const struct weather *w, struct tally *
         tally->crashes++;
         return;
     }
+    if (chance(c, w->compact)) {
+        struct raft_status s = raft_status(core);
+        cluster_compact(c, node, rng_range(&c->rng, s.base.index, s.applied));
+        return;
+    }
     switch (rng_range(&c->rng, 0, 8)) {
     case 0:
         cluster_write(c, node, (unsigned)rng_range(&c->rng, 1, 3));
@@ -275,6 +282,8 @@ static void add_up(const struct cluster *c, struct tally *tally)
     for (unsigned i = 0; i < c->n_nodes; i++) {
         tally->loads += c->nodes[i].n_loads_served;
         tally->refusals += c->nodes[i].n_appends_rejected;
+        tally->pieces += c->nodes[i].n_pieces;
+        tally->installed += c->nodes[i].n_installed;
         for (unsigned k = 0; k < c->nodes[i].n_reads; k++)
             tally->reads += c->nodes[i].reads[k].done && c->nodes[i].reads[k].err == 0;
     }
@@ -334,9 +343,9 @@ static void test_random_faults_break_no_promise_and_heal(void **state)
     }
     alarm(0);
     print_message("%u elections, %u crashes, %u changes (%u joint), %u transfers, %u entries, "
-                  "%u reads, %u loads, %u refusals\n",
+                  "%u reads, %u loads, %u refusals, %u pieces of snapshots, %u installed\n",
                   t.elections, t.crashes, t.changes, t.joint, t.transfers, t.committed, t.reads,
-                  t.loads, t.refusals);
+                  t.loads, t.refusals, t.pieces, t.installed);
     running = 0;
     if (n < SEEDS)
         return;
@@ -344,6 +353,7 @@ static void test_random_faults_break_no_promise_and_heal(void **state)
     assert_true(t.elections > 5 * n / 2 && t.crashes > n && t.changes > n && t.joint > n / 2);
     assert_true(t.transfers > n);
     assert_true(t.committed > 50 * n && t.reads > n && t.loads > n && t.refusals > n);
+    assert_true(t.pieces > 2 * n && t.installed > n / 2);
 }
 
 int main(void)
