@@ -42,6 +42,7 @@ static const struct route table[] = {
     PEER("vote", VOTE),
     PEER("read-index", READ_INDEX),
     PEER("timeout-now", TIMEOUT_NOW),
+    PEER("snapshot", SNAPSHOT),
     PEER("forward", FORWARD),
     PEER("admin", ADMIN),
     PEER("hello", HELLO),

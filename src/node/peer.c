@@ -61,7 +61,7 @@ void peer_answer(struct driver *d, struct node_request *r, const struct wire_hea
 static bool is_core_message(enum wire_type type)
 {
     return type == WIRE_APPEND || type == WIRE_VOTE || type == WIRE_READ_INDEX ||
-           type == WIRE_TIMEOUT_NOW;
+           type == WIRE_TIMEOUT_NOW || type == WIRE_SNAPSHOT;
 }
 
 static bool asks_whoever_lives_here(enum wire_type type)
@@ -180,6 +180,7 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
     case WIRE_VOTE:
     case WIRE_READ_INDEX:
     case WIRE_TIMEOUT_NOW:
+    case WIRE_SNAPSHOT:
         ask_core(d, r, m);
         break;
     case WIRE_HELLO:
@@ -202,10 +203,15 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
 static bool path_fits(enum transport_path path, enum wire_type type)
 {
     static const enum wire_type types[TRANSPORT_PATHS] = {
-        [TRANSPORT_APPEND] = WIRE_APPEND,         [TRANSPORT_VOTE] = WIRE_VOTE,
-        [TRANSPORT_READ_INDEX] = WIRE_READ_INDEX, [TRANSPORT_TIMEOUT_NOW] = WIRE_TIMEOUT_NOW,
-        [TRANSPORT_FORWARD] = WIRE_FORWARD,       [TRANSPORT_ADMIN] = WIRE_ADMIN,
-        [TRANSPORT_HELLO] = WIRE_HELLO,           [TRANSPORT_FORM] = WIRE_FORM,
+        [TRANSPORT_APPEND] = WIRE_APPEND,
+        [TRANSPORT_VOTE] = WIRE_VOTE,
+        [TRANSPORT_READ_INDEX] = WIRE_READ_INDEX,
+        [TRANSPORT_TIMEOUT_NOW] = WIRE_TIMEOUT_NOW,
+        [TRANSPORT_SNAPSHOT] = WIRE_SNAPSHOT,
+        [TRANSPORT_FORWARD] = WIRE_FORWARD,
+        [TRANSPORT_ADMIN] = WIRE_ADMIN,
+        [TRANSPORT_HELLO] = WIRE_HELLO,
+        [TRANSPORT_FORM] = WIRE_FORM,
     };
     return types[path] == type;
 }
@@ -319,7 +325,8 @@ static bool answer_fits(const struct exchange *x, enum wire_type type)
     switch (x->kind) {
     case EXCHANGE_RAFT:
         return type == WIRE_APPEND_REPLY || type == WIRE_VOTE_REPLY ||
-               type == WIRE_READ_INDEX_REPLY || type == WIRE_TIMEOUT_NOW_REPLY;
+               type == WIRE_READ_INDEX_REPLY || type == WIRE_TIMEOUT_NOW_REPLY ||
+               type == WIRE_SNAPSHOT_REPLY;
     case EXCHANGE_FORWARD:
         return type == WIRE_FORWARD_REPLY;
     case EXCHANGE_ADMIN:

@@ -9,10 +9,15 @@
 const char *transport_path_text(enum transport_path path)
 {
     static const char *const texts[TRANSPORT_PATHS] = {
-        [TRANSPORT_APPEND] = "/raft-append",         [TRANSPORT_VOTE] = "/raft-vote",
-        [TRANSPORT_READ_INDEX] = "/raft-read-index", [TRANSPORT_TIMEOUT_NOW] = "/raft-timeout-now",
-        [TRANSPORT_FORWARD] = "/raft-forward",       [TRANSPORT_ADMIN] = "/raft-admin",
-        [TRANSPORT_HELLO] = "/raft-hello",           [TRANSPORT_FORM] = "/raft-form",
+        [TRANSPORT_APPEND] = "/raft-append",
+        [TRANSPORT_VOTE] = "/raft-vote",
+        [TRANSPORT_READ_INDEX] = "/raft-read-index",
+        [TRANSPORT_TIMEOUT_NOW] = "/raft-timeout-now",
+        [TRANSPORT_SNAPSHOT] = "/raft-snapshot",
+        [TRANSPORT_FORWARD] = "/raft-forward",
+        [TRANSPORT_ADMIN] = "/raft-admin",
+        [TRANSPORT_HELLO] = "/raft-hello",
+        [TRANSPORT_FORM] = "/raft-form",
     };
     ASSERT((unsigned)path < TRANSPORT_PATHS);
     return texts[path];

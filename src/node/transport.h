@@ -19,6 +19,7 @@ enum transport_path {
     TRANSPORT_VOTE,
     TRANSPORT_READ_INDEX,
     TRANSPORT_TIMEOUT_NOW, /* the leader hands over */
+    TRANSPORT_SNAPSHOT,    /* a piece of the state for who comes too late for the log */
     TRANSPORT_FORWARD,     /* writes of clients to the leader */
     TRANSPORT_ADMIN,       /* membership commands to the leader */
     TRANSPORT_HELLO,       /* who are you */

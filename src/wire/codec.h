@@ -24,6 +24,12 @@ void wire_read_index_reply_decode(struct bytes_reader *r, struct wire_message *m
 void wire_timeout_now_reply_encode(const struct wire_message *m, struct buf *out);
 void wire_timeout_now_reply_decode(struct bytes_reader *r, struct wire_message *m);
 
+void wire_snapshot_encode(const struct wire_message *m, struct buf *out);
+void wire_snapshot_decode(struct bytes_reader *r, struct wire_message *m);
+void wire_snapshot_free(struct wire_message *m);
+void wire_snapshot_reply_encode(const struct wire_message *m, struct buf *out);
+void wire_snapshot_reply_decode(struct bytes_reader *r, struct wire_message *m);
+
 void wire_forward_encode(const struct wire_message *m, struct buf *out);
 void wire_forward_decode(struct bytes_reader *r, struct wire_message *m);
 void wire_forward_free(struct wire_message *m);

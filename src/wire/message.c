@@ -33,6 +33,8 @@ static const struct codec codecs[] = {
     [WIRE_TIMEOUT_NOW] = {true, NULL, NULL, NULL},
     [WIRE_TIMEOUT_NOW_REPLY] = {true, wire_timeout_now_reply_encode, wire_timeout_now_reply_decode,
                                 NULL},
+    [WIRE_SNAPSHOT] = {true, wire_snapshot_encode, wire_snapshot_decode, wire_snapshot_free},
+    [WIRE_SNAPSHOT_REPLY] = {true, wire_snapshot_reply_encode, wire_snapshot_reply_decode, NULL},
     [WIRE_REFUSED] = {true, wire_refused_encode, wire_refused_decode, NULL},
     [WIRE_HELLO] = {true, NULL, NULL, NULL},
     [WIRE_HELLO_REPLY] = {true, wire_hello_reply_encode, wire_hello_reply_decode, NULL},
@@ -54,7 +56,7 @@ static const struct codec *find_codec(unsigned type)
 
 static bool is_raft(enum wire_type type)
 {
-    return type <= WIRE_TIMEOUT_NOW_REPLY;
+    return type <= WIRE_SNAPSHOT_REPLY;
 }
 
 /* ---- encode ---- */

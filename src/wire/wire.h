@@ -28,6 +28,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "raft/config.h"
+#include "raft/snapshot.h"
 #include "raft/types.h"
 
 #define WIRE_VERSION      1
@@ -42,6 +43,8 @@ enum wire_type {
     WIRE_READ_INDEX_REPLY = RAFT_READ_INDEX_REPLY,
     WIRE_TIMEOUT_NOW = RAFT_TIMEOUT_NOW,
     WIRE_TIMEOUT_NOW_REPLY = RAFT_TIMEOUT_NOW_REPLY,
+    WIRE_SNAPSHOT = RAFT_SNAPSHOT,
+    WIRE_SNAPSHOT_REPLY = RAFT_SNAPSHOT_REPLY,
     WIRE_REFUSED = 16, /* instead of any answer: this is not who you think it is */
     WIRE_HELLO = 17,
     WIRE_HELLO_REPLY = 18,
@@ -80,7 +83,7 @@ enum wire_admin_op {
 };
 
 /* One decoded or to-be-encoded message. Pointers borrow from the bytes decoded,
- * but for raft entries, which are new and owned (wire_message_free). */
+ * but for raft entries and snapshots, which are new and owned (wire_message_free). */
 struct wire_message {
     struct wire_header header;
     union {

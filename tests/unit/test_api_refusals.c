@@ -422,7 +422,7 @@ static void test_peer_requests_reach_the_node_byte_for_byte(void **state)
     assert_int_equal(call(f, "POST", "/raft-vote", ""), 400);
     stub_node_script(f->node, NODE_PEER, ERR_SHUTDOWN, NULL);
     assert_int_equal(call(f, "POST", "/raft-append", "x"), 503);
-    assert_int_equal(call(f, "POST", "/raft-snapshot", "x"), 404);
+    assert_int_equal(call(f, "POST", "/raft-backup", "x"), 404);
 }
 
 static void test_random_bodies_never_end_in_anything_but_an_answer(void **state)

@@ -76,14 +76,28 @@ static void assert_results_equal(const struct wire_message *a, const struct wire
     }
 }
 
+static void assert_pieces_equal(const struct wire_message *a, const struct wire_message *b)
+{
+    const struct raft_snapshot *x = a->raft.snapshot.snapshot, *y = b->raft.snapshot.snapshot;
+    assert_int_equal(x->id, y->id);
+    assert_memory_equal(&x->base, &y->base, sizeof x->base);
+    assert_int_equal(x->size, y->size);
+    assert_int_equal(x->digest, y->digest);
+    assert_int_equal(a->raft.snapshot.offset, b->raft.snapshot.offset);
+    assert_int_equal(a->raft.snapshot.len, b->raft.snapshot.len);
+    assert_memory_equal(a->raft.snapshot.data, b->raft.snapshot.data, a->raft.snapshot.len);
+}
+
 /* Both were zeroed first, and what is compared whole has no padding but zeroes. */
 static void assert_messages_equal(const struct wire_message *a, const struct wire_message *b)
 {
     assert_memory_equal(&a->header, &b->header, sizeof a->header);
-    if (a->header.type <= WIRE_TIMEOUT_NOW_REPLY) {
+    if (a->header.type <= WIRE_SNAPSHOT_REPLY) {
         assert_memory_equal(&a->raft, &b->raft, offsetof(struct raft_message, append));
         if (a->header.type == WIRE_APPEND)
             assert_entries_equal(a, b);
+        else if (a->header.type == WIRE_SNAPSHOT)
+            assert_pieces_equal(a, b);
         else
             assert_memory_equal(&a->raft, &b->raft, sizeof a->raft);
     } else if (a->header.type == WIRE_FORWARD) {

@@ -19,6 +19,8 @@ const enum wire_type wire_types[WIRE_TYPES] = {
     WIRE_READ_INDEX,
     WIRE_TIMEOUT_NOW,
     WIRE_TIMEOUT_NOW_REPLY,
+    WIRE_SNAPSHOT,
+    WIRE_SNAPSHOT_REPLY,
     WIRE_READ_INDEX_REPLY,
     WIRE_REFUSED,
     WIRE_HELLO,
@@ -90,6 +92,31 @@ static void make_append(enum wire_sample s, struct wire_message *m)
     entries[2] = make_entry(RAFT_ENTRY_CONFIG, (struct raft_pos){prev.term + 1, prev.index + 3}, 1);
 }
 
+/* The least has no term to be of, so it is of the first. */
+static void make_snapshot(enum wire_sample s, struct wire_message *m)
+{
+    static uint8_t piece[200];
+    struct raft_snapshot *snapshot = mem_zalloc(sizeof *snapshot);
+    bool least = s == WIRE_SAMPLE_LEAST;
+    if (least)
+        m->header.term = m->raft.term = 1;
+    snapshot->id = pick(s, 0x6162636465666768);
+    snapshot->base.pos = least ? (struct raft_pos){1, 1} : pick_pos(s, 6);
+    snapshot->base.config_pos =
+        least ? (struct raft_pos){1, 1} : (struct raft_pos){snapshot->base.pos.term, 3};
+    snapshot->base.config.n_members = 1;
+    snapshot->base.config.members[0].id = (struct uuid){1, 2};
+    snapshot->base.config.members[0].roles = RAFT_VOTER;
+    snprintf(snapshot->base.config.members[0].addr, LIMIT_ADDR_BYTES, "%s", "host:1");
+    snapshot->size = least ? 1 : pick(s, 5000);
+    snapshot->digest = (uint32_t)pick(s, 0x71727374);
+    m->raft.snapshot.offset = least ? 1 : pick(s, 5000) - sizeof piece;
+    m->raft.snapshot.len = least ? 0 : sizeof piece;
+    m->raft.snapshot.data = piece;
+    m->raft.snapshot.snapshot = raft_snapshot_new(snapshot);
+    mem_free(snapshot);
+}
+
 static void make_raft(enum wire_type type, enum wire_sample s, struct wire_message *m)
 {
     m->raft.type = (enum raft_message_type)type;
@@ -119,6 +146,13 @@ static void make_raft(enum wire_type type, enum wire_sample s, struct wire_messa
         m->raft.read_index_reply.index = pick(s, 900);
     } else if (type == WIRE_TIMEOUT_NOW_REPLY) {
         m->raft.timeout_now_reply.ok = yes;
+    } else if (type == WIRE_SNAPSHOT) {
+        make_snapshot(s, m);
+    } else if (type == WIRE_SNAPSHOT_REPLY) {
+        m->raft.snapshot_reply.id = pick(s, 0x5152535455565758);
+        m->raft.snapshot_reply.installed = yes;
+        m->raft.snapshot_reply.offset = pick(s, 4711);
+        m->raft.snapshot_reply.match = pick(s, 4712);
     }
 }
 
@@ -220,7 +254,7 @@ void wire_sample_make(enum wire_type type, enum wire_sample s, struct wire_messa
         .term = pick(s, 7),
         .seq = pick(s, (uint64_t)3 << 40 | 9),
     };
-    if (type <= WIRE_TIMEOUT_NOW_REPLY)
+    if (type <= WIRE_SNAPSHOT_REPLY)
         make_raft(type, s, m);
     else if (makers[type])
         makers[type](s, m);
