@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "${top_srcdir:-$(dirname "$0")/../..}"
 
-raft_public='raft/raft.h|raft/types.h|raft/config.h'
+raft_public='raft/raft.h|raft/types.h|raft/config.h|raft/snapshot.h'
 kv_public='kv/(kv|command|cursor|base|view).h'
 
 # Directory, and what it may include beside itself and base/.
