@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * The replicated state machine: the same entries in the same order give the
- * same state and the same answers on every node. One writer; no locks of its
- * own (node/ guards it).
+ * same state and the same answers on every node. One writer; readers in other
+ * threads use a view (kv/view.h).
+ *
+ *      active memtable  --kv_freeze()-->  frozen  --kv_drop_frozen()-->  base
+ *
+ * What was applied lies in the active memtable. Frozen, it is written to a run
+ * file by another thread; once that is part of the base it is dropped.
  *
  * Beside the keys, the state holds a session for each member of the cluster:
  * its boot, its floor and the answers of its commands from floor on. A command
@@ -15,6 +20,7 @@
 
 #include "base/err.h"
 #include "base/uuid.h"
+#include "kv/base.h"
 #include "kv/command.h"
 #include "kv/cursor.h"
 
@@ -28,7 +34,13 @@ struct kv_pos {
     uint64_t index;
 };
 
+/* Empty, and without a base. */
 struct kv *kv_new(void);
+/* The state that a base holds, with the meta that came with it, from untrusted bytes: CORRUPT or
+ * VERSION. No meta (len 0): nothing was ever kept there. Takes a reference of its own to the base,
+ * which may be NULL. */
+MUST_CHECK int kv_restore(const void *meta, size_t len, struct kv_base *base, struct kv **ret_kv);
+/* Views may outlive it. */
 void kv_free(struct kv **kv);
 
 struct kv_result {
@@ -41,9 +53,14 @@ struct kv_result {
     size_t answer_len;
 };
 
-/* Applies the command at pos. pos.index is above every index applied before. */
-void kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
-              struct kv_result *ret_result);
+/* Applies the command at pos. pos.index is above every index applied before. CORRUPT or IO when the
+ * base could not be read: a part of the command may have been carried out, and nothing may be
+ * applied or frozen any more. */
+MUST_CHECK int kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
+                        struct kv_result *ret_result);
+/* The writer reads the base through one view from an apply or get on until this is called, after
+ * each batch, or memtables change. */
+void kv_end_batch(struct kv *kv);
 /* The index of the configuration entry that made this node a member, the last time if it was one
  * before; 0: it is none. */
 uint64_t kv_member_since(const struct kv *kv, struct uuid node);
@@ -56,18 +73,49 @@ void kv_apply_nothing(struct kv *kv, struct kv_pos pos);
 /* The last position applied. */
 struct kv_pos kv_applied(const struct kv *kv);
 
-/* NOT_FOUND. The value is borrowed until the next apply. */
-MUST_CHECK int kv_get(const struct kv *kv, const void *key, size_t key_len,
-                      struct kv_value *ret_value);
+/* The writer's own read: NOT_FOUND, CORRUPT or IO. The value is borrowed until the next apply, get
+ * or kv_end_batch(). */
+MUST_CHECK int kv_get(struct kv *kv, const void *key, size_t key_len, struct kv_value *ret_value);
 
-/* Visits keys in byte order from `from` (inclusive; len 0: the first) until fn returns false. */
-typedef bool kv_visit_fn(void *ctx, const uint8_t *key, size_t key_len,
-                         const struct kv_value *value);
-void kv_visit(const struct kv *kv, const void *from, size_t from_len, kv_visit_fn *fn, void *ctx);
+/* ---- checkpoints and snapshots; the writer's, and no view may be made meanwhile ---- */
+
+/* The head of the meta bytes, which hold what of the state is not keys: this and the sessions. */
+struct kv_meta_info {
+    struct kv_pos applied;
+    uint64_t n_keys;
+    uint64_t bytes; /* of all keys and values */
+};
+/* Untrusted bytes. CORRUPT or VERSION. Any thread. */
+MUST_CHECK int kv_meta_info(const void *p, size_t len, struct kv_meta_info *ret_info);
+/* Appends the meta of this moment: that of a view made before the next apply. Deterministic. */
+void kv_meta(const struct kv *kv, struct buf *out);
+
+/* What was frozen, for a run file. Any thread may use it, one at a time. */
+struct kv_frozen {
+    struct kv_pos applied;
+    struct buf meta;
+    struct memtable *records; /* a reference */
+};
+/* The active memtable becomes the frozen one and a new one begins. NOT_ALLOWED while there is one.
+ * The caller owns *ret_frozen. */
+MUST_CHECK int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen);
+/* All frozen records in key order, tombstones too. Owned by the caller, any number at a time, to be
+ * closed before the frozen. */
+struct kv_cursor *kv_frozen_cursor(const struct kv_frozen *frozen);
+/* Frees *frozen and nulls the pointer, NULL is accepted; the kv is not changed. */
+void kv_frozen_free(struct kv_frozen **frozen);
+/* The frozen records are part of the base now: lets go of them and frees *frozen. Does nothing more
+ * when a snapshot was installed since they were frozen. */
+void kv_drop_frozen(struct kv *kv, struct kv_frozen **frozen);
+
+/* Replaces the whole state by what base holds, as kv_restore(). STALE when that is not later than
+ * what was applied. The state is as it was after an error. */
+MUST_CHECK int kv_install(struct kv *kv, const void *meta, size_t len, struct kv_base *base);
 
 struct kv_stats {
     uint64_t n_keys;
-    uint64_t bytes; /* memory held by keys, values and their nodes */
+    uint64_t bytes;          /* of all keys and values */
+    uint64_t memtable_bytes; /* memory held by the memtables */
     unsigned n_sessions;
 };
 struct kv_stats kv_stats(const struct kv *kv);

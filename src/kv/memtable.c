@@ -1,56 +1,153 @@
 /* SPDX-License-Identifier: MIT
- * A node holds its tower and its key in one block and its value in another,
- * which is reused when the next value fits:
+ * A key's node holds its tower; its versions are a list, newest first:
  *
  *      height 3   head ------------------> b ---------------------> NULL
  *      height 2   head --------> a ------> b ---------------------> NULL
  *      height 1   head --------> a ------> b ---------> c --------> NULL
+ *                                |         |            |
+ *      versions                 @17       @16          @12 (tombstone)
+ *                                |
+ *                               @9
+ *
+ * A node or a version is filled in first and then linked by a release store;
+ * readers follow links by acquire loads. What is linked never changes but for
+ * its links. Everything lives in an arena of blocks.
  */
 #include "kv/memtable.h"
 
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
-/* One node in four has a level more: good for 4^12 = 16 million keys. */
-#define HEIGHT_MAX    12
-#define HEIGHT_SEED   0x63726162u
-#define VALUE_CAP_MIN 16
+#define HEIGHT_SEED     0x63726162u
+#define BLOCK_BYTES_MIN (4 * KIB) /* the first one; each is twice as large as the one before */
+#define BLOCK_BYTES_MAX (1 * MIB)
 
-struct node {
-    uint8_t *value; /* owned, value_cap bytes */
-    size_t value_len;
-    size_t value_cap;
+struct version {
+    const struct version *older;
     uint64_t revision;
     uint64_t create_revision;
     uint64_t version;
+    uint32_t len;
+    bool deleted;
+    uint8_t data[]; /* len bytes */
+};
+
+struct memtable_node {
+    _Atomic(const struct version *) newest;
     uint16_t key_len;
     uint8_t height;
-    struct node *next[]; /* height pointers, then key_len bytes of key */
+    /* The writer's own, what the newest version says: it need not be fetched to write the next one,
+     * which saves a cache miss per write. */
+    bool deleted;
+    uint32_t len;
+    uint64_t revision;
+    uint64_t create_revision;
+    uint64_t version;
+    _Atomic(struct memtable_node *) next[]; /* height pointers, then key_len bytes of key */
+};
+
+struct block {
+    struct block *older;
+    _Alignas(max_align_t) uint8_t bytes[];
 };
 
 struct memtable {
-    struct node *head[HEIGHT_MAX]; /* first node of each level */
-    unsigned height;               /* levels in use, at least 1 */
+    _Atomic(struct memtable_node *) head[MEMTABLE_HEIGHT_MAX]; /* first node of each level */
+    atomic_uint
+        height; /* levels in use, at least 1; a reader may see it too low, which is slower */
+    atomic_uint n_refs;
     struct rng heights;
-    uint64_t n_keys;
+    /* the arena: */
+    struct block *blocks; /* newest first */
+    uint8_t *free;        /* of the block in use */
+    size_t n_free;
+    size_t block_bytes; /* of the next one */
     uint64_t bytes;
 };
 
-static const uint8_t *node_key(const struct node *n)
+/* ---- arena ---- */
+
+static uint8_t *add_block(struct memtable *m, size_t bytes)
+{
+    struct block *b = mem_alloc(sizeof *b + bytes);
+    b->older = m->blocks;
+    m->blocks = b;
+    m->bytes += sizeof *b + bytes;
+    return b->bytes;
+}
+
+/* Aligned for pointers and 64-bit integers. */
+static void *arena_alloc(struct memtable *m, size_t bytes)
+{
+    bytes = (bytes + 7) & ~(size_t)7;
+    if (bytes > m->n_free) {
+        if (bytes > m->block_bytes / 4) /* a block of its own: what is free in this one stays */
+            return add_block(m, bytes);
+        m->free = add_block(m, m->block_bytes);
+        m->n_free = m->block_bytes;
+        if (m->block_bytes < BLOCK_BYTES_MAX)
+            m->block_bytes *= 2;
+    }
+    void *p = m->free;
+    m->free += bytes;
+    m->n_free -= bytes;
+    return p;
+}
+
+struct memtable *memtable_new(void)
+{
+    struct memtable *m = mem_zalloc(sizeof *m);
+    for (unsigned i = 0; i < MEMTABLE_HEIGHT_MAX; i++)
+        atomic_init(&m->head[i], NULL);
+    atomic_init(&m->height, 1);
+    atomic_init(&m->n_refs, 1);
+    m->heights.state = HEIGHT_SEED;
+    m->block_bytes = BLOCK_BYTES_MIN;
+    m->bytes = sizeof *m;
+    return m;
+}
+
+struct memtable *memtable_ref(struct memtable *m)
+{
+    if (m)
+        atomic_fetch_add_explicit(&m->n_refs, 1, memory_order_relaxed);
+    return m;
+}
+
+static void memtable_free(struct memtable *m)
+{
+    for (struct block *b = m->blocks, *older; b; b = older) {
+        older = b->older;
+        mem_free(b);
+    }
+    mem_free(m);
+}
+
+void memtable_unref(struct memtable **m)
+{
+    if (*m && atomic_fetch_sub_explicit(&(*m)->n_refs, 1, memory_order_acq_rel) == 1)
+        memtable_free(*m);
+    *m = NULL;
+}
+
+uint64_t memtable_bytes(const struct memtable *m)
+{
+    return m->bytes;
+}
+
+/* ---- search ---- */
+
+static const uint8_t *node_key(const struct memtable_node *n)
 {
     return (const uint8_t *)(n->next + n->height);
 }
 
-static size_t node_bytes(const struct node *n)
-{
-    return sizeof *n + n->height * sizeof n->next[0] + n->key_len;
-}
-
 /* <0, 0, >0: order of n's key and the given one. */
-static int node_compare(const struct node *n, const void *key, size_t key_len)
+static int node_compare(const struct memtable_node *n, const void *key, size_t key_len)
 {
     size_t n_common = n->key_len < key_len ? n->key_len : key_len;
     int order = n_common ? memcmp(node_key(n), key, n_common) : 0;
@@ -59,163 +156,206 @@ static int node_compare(const struct node *n, const void *key, size_t key_len)
     return (n->key_len > key_len) - (n->key_len < key_len);
 }
 
-static struct kv_value node_value(const struct node *n)
+static struct memtable_node *follow(_Atomic(struct memtable_node *) *link)
 {
-    return (struct kv_value){n->value, n->value_len, n->revision, n->create_revision, n->version};
+    return atomic_load_explicit(link, memory_order_acquire);
 }
 
-/* The links of each level in use that lead to the first node not below key. */
-struct path {
-    struct node **links[HEIGHT_MAX];
-};
-
-/* The first node whose key is not below the given one; NULL when there is none. */
-static struct node *find(struct memtable *m, const void *key, size_t key_len, struct path *path)
+/* The first node whose key is not below the given one; NULL when there is none. Sets the links of
+ * each level in use that lead there, unless place is NULL. */
+static struct memtable_node *search(struct memtable *m, const void *key, size_t key_len,
+                                    struct memtable_place *place)
 {
-    struct node **tower = m->head;
-    struct node *not_below = NULL; /* found so on the level above: need not be compared again */
-    for (unsigned level = m->height; level-- > 0;) {
-        struct node *n;
-        while ((n = tower[level]) && n != not_below && node_compare(n, key, key_len) < 0)
+    _Atomic(struct memtable_node *) *tower = m->head;
+    struct memtable_node *not_below = NULL; /* found so a level above: need not be compared again */
+    for (unsigned level = atomic_load_explicit(&m->height, memory_order_relaxed); level-- > 0;) {
+        struct memtable_node *n;
+        while ((n = follow(&tower[level])) && n != not_below && node_compare(n, key, key_len) < 0)
             tower = n->next;
         not_below = n;
-        if (path)
-            path->links[level] = &tower[level];
+        if (place)
+            place->links[level] = &tower[level];
     }
     return not_below;
 }
 
-static struct node *find_exact(const struct memtable *m, const void *key, size_t key_len)
+static struct kv_record record_of(const struct memtable_node *n, const struct version *v)
 {
-    /* Without a path, find() hands out nothing to write through. */
-    struct node *n = find((struct memtable *)m, key, key_len, NULL);
-    return n && node_compare(n, key, key_len) == 0 ? n : NULL;
+    return (struct kv_record){
+        .key = node_key(n),
+        .key_len = n->key_len,
+        .deleted = v->deleted,
+        .value = {v->data, v->len, v->revision, v->create_revision, v->version},
+    };
 }
 
-struct memtable *memtable_new(void)
+/* The newest version up to index; NULL when the key was written later only. */
+static const struct version *version_at(const struct memtable_node *n, uint64_t index)
 {
-    struct memtable *m = mem_zalloc(sizeof *m);
-    m->height = 1;
-    m->heights.state = HEIGHT_SEED;
-    m->bytes = sizeof *m;
-    return m;
+    const struct version *v = atomic_load_explicit(&n->newest, memory_order_acquire);
+    while (v && v->revision > index)
+        v = v->older;
+    return v;
 }
 
-void memtable_free(struct memtable **m)
+/* ---- the writer ---- */
+
+static struct kv_record newest_record(const struct memtable_node *n)
 {
-    if (!*m)
-        return;
-    for (struct node *n = (*m)->head[0], *next; n; n = next) {
-        next = n->next[0];
-        mem_free(n->value);
-        mem_free(n);
-    }
-    MEM_FREE(*m);
+    const struct version *v = atomic_load_explicit(&n->newest, memory_order_relaxed);
+    return (struct kv_record){
+        .key = node_key(n),
+        .key_len = n->key_len,
+        .deleted = n->deleted,
+        .value = {v->data, n->len, n->revision, n->create_revision, n->version},
+    };
 }
 
-int memtable_get(const struct memtable *m, const void *key, size_t key_len,
-                 struct kv_value *ret_value)
+bool memtable_find(struct memtable *m, const void *key, size_t key_len,
+                   struct memtable_place *ret_place, struct kv_record *ret_record)
 {
-    const struct node *n = find_exact(m, key, key_len);
-    if (!n)
-        return ERR_NOT_FOUND;
-    *ret_value = node_value(n);
-    return 0;
+    struct memtable_node *n = search(m, key, key_len, ret_place);
+    ret_place->node = n && node_compare(n, key, key_len) == 0 ? n : NULL;
+    if (!ret_place->node)
+        return false;
+    *ret_record = newest_record(ret_place->node);
+    return true;
 }
 
-/* Reuses the value's block unless it is too small, or a small value would hold a large block. */
-static void node_set_value(struct memtable *m, struct node *n, const void *value, size_t len)
-{
-    size_t cap = len > VALUE_CAP_MIN ? len : VALUE_CAP_MIN;
-    if (cap > n->value_cap || cap < n->value_cap / 4) {
-        mem_free(n->value);
-        n->value = mem_alloc(cap);
-        m->bytes = m->bytes - n->value_cap + cap;
-        n->value_cap = cap;
-    }
-    if (len)
-        memcpy(n->value, value, len);
-    n->value_len = len;
-}
-
-static uint8_t random_height(struct memtable *m)
+static unsigned random_height(struct memtable *m)
 {
     uint64_t bits = rng_next(&m->heights);
-    uint8_t height = 1;
-    for (; height < HEIGHT_MAX && (bits & 3) == 0; bits >>= 2)
+    unsigned height = 1;
+    for (; height < MEMTABLE_HEIGHT_MAX && (bits & 3) == 0; bits >>= 2)
         height++;
     return height;
 }
 
-static struct node *insert(struct memtable *m, const void *key, size_t key_len, struct path *path)
+static struct version *version_new(struct memtable *m, const struct kv_record *record)
 {
-    uint8_t height = random_height(m);
-    for (; m->height < height; m->height++)
-        path->links[m->height] = &m->head[m->height];
-    struct node *n = mem_zalloc(sizeof *n + height * sizeof n->next[0] + key_len);
-    n->height = height;
-    n->key_len = (uint16_t)key_len;
-    memcpy(n->next + height, key, key_len);
-    for (unsigned level = 0; level < height; level++) {
-        n->next[level] = *path->links[level];
-        *path->links[level] = n;
-    }
-    m->n_keys++;
-    m->bytes += node_bytes(n);
+    struct version *v = arena_alloc(m, offsetof(struct version, data) + record->value.len);
+    v->older = NULL;
+    v->revision = record->value.revision;
+    v->create_revision = record->value.create_revision;
+    v->version = record->value.version;
+    v->len = (uint32_t)record->value.len;
+    v->deleted = record->deleted;
+    if (v->len)
+        memcpy(v->data, record->value.data, v->len);
+    return v;
+}
+
+/* Brings the writer's own notes in n up to date. */
+static void note_newest(struct memtable_node *n, const struct kv_record *record)
+{
+    n->deleted = record->deleted;
+    n->len = (uint32_t)record->value.len;
+    n->revision = record->value.revision;
+    n->create_revision = record->value.create_revision;
+    n->version = record->value.version;
+}
+
+static struct memtable_node *node_new(struct memtable *m, const struct kv_record *record,
+                                      unsigned height)
+{
+    size_t tower_bytes = height * sizeof(_Atomic(struct memtable_node *));
+    struct memtable_node *n = arena_alloc(m, sizeof *n + tower_bytes + record->key_len);
+    n->height = (uint8_t)height;
+    n->key_len = (uint16_t)record->key_len;
+    memcpy(n->next + height, record->key, record->key_len);
+    note_newest(n, record);
+    atomic_init(&n->newest, version_new(m, record));
     return n;
 }
 
-void memtable_put(struct memtable *m, const void *key, size_t key_len, const void *value,
-                  size_t value_len, uint64_t revision)
+static void insert(struct memtable *m, struct memtable_place *place, const struct kv_record *record)
 {
-    ASSERT(key_len >= 1 && key_len <= LIMIT_KEY_BYTES);
-    struct path path;
-    struct node *n = find(m, key, key_len, &path);
-    if (!n || node_compare(n, key, key_len) != 0) {
-        n = insert(m, key, key_len, &path);
-        n->create_revision = revision;
+    unsigned height = random_height(m);
+    unsigned used = atomic_load_explicit(&m->height, memory_order_relaxed);
+    for (unsigned level = used; level < height; level++)
+        place->links[level] = &m->head[level];
+    struct memtable_node *n = node_new(m, record, height);
+    for (unsigned level = 0; level < height; level++) {
+        atomic_init(&n->next[level], follow(place->links[level]));
+        atomic_store_explicit(place->links[level], n, memory_order_release);
     }
-    node_set_value(m, n, value, value_len);
-    n->revision = revision;
-    n->version++;
+    if (height > used)
+        atomic_store_explicit(&m->height, height, memory_order_relaxed);
 }
 
-bool memtable_delete(struct memtable *m, const void *key, size_t key_len)
+void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record)
 {
-    struct path path;
-    struct node *n = find(m, key, key_len, &path);
+    ASSERT(record->key_len >= 1 && record->key_len <= LIMIT_KEY_BYTES);
+    ASSERT(record->value.len <= LIMIT_VALUE_BYTES);
+    struct memtable_node *n = place->node;
+    if (!n) {
+        insert(m, place, record);
+        return;
+    }
+    struct version *v = version_new(m, record);
+    v->older = atomic_load_explicit(&n->newest, memory_order_relaxed);
+    ASSERT(n->revision <= v->revision);
+    note_newest(n, record);
+    atomic_store_explicit(&n->newest, v, memory_order_release);
+}
+
+/* ---- readers ---- */
+
+int memtable_get(struct memtable *m, const void *key, size_t key_len, uint64_t index,
+                 struct kv_record *ret_record)
+{
+    const struct memtable_node *n = search(m, key, key_len, NULL);
     if (!n || node_compare(n, key, key_len) != 0)
-        return false;
-    for (unsigned level = 0; level < n->height; level++) {
-        ASSERT(*path.links[level] == n);
-        *path.links[level] = n->next[level];
-    }
-    while (m->height > 1 && !m->head[m->height - 1])
-        m->height--;
-    m->n_keys--;
-    m->bytes -= node_bytes(n) + n->value_cap;
-    mem_free(n->value);
-    mem_free(n);
-    return true;
+        return ERR_NOT_FOUND;
+    const struct version *v = version_at(n, index);
+    if (!v)
+        return ERR_NOT_FOUND;
+    *ret_record = record_of(n, v);
+    return 0;
 }
 
-void memtable_visit(const struct memtable *m, const void *from, size_t from_len, kv_visit_fn *fn,
-                    void *ctx)
+struct memtable_cursor {
+    struct kv_cursor cursor; /* first: it is what others see */
+    struct memtable *m;
+    uint64_t index;
+    struct memtable_node *at; /* NULL: at the end */
+};
+
+/* Goes on to the first node from n on that was there at the cursor's index. */
+static int settle(struct memtable_cursor *c, struct memtable_node *n, struct kv_record *ret_record)
 {
-    const struct node *n = from_len ? find((struct memtable *)m, from, from_len, NULL) : m->head[0];
-    for (; n; n = n->next[0]) {
-        struct kv_value value = node_value(n);
-        if (!fn(ctx, node_key(n), n->key_len, &value))
-            return;
-    }
+    const struct version *v = NULL;
+    while (n && !(v = version_at(n, c->index)))
+        n = follow(&n->next[0]);
+    c->at = n;
+    if (!n)
+        return ERR_NOT_FOUND;
+    *ret_record = record_of(n, v);
+    return 0;
 }
 
-uint64_t memtable_n_keys(const struct memtable *m)
+static int cursor_seek(struct kv_cursor *cursor, const void *key, size_t len,
+                       struct kv_record *ret_record)
 {
-    return m->n_keys;
+    struct memtable_cursor *c = (struct memtable_cursor *)cursor;
+    return settle(c, len ? search(c->m, key, len, NULL) : follow(&c->m->head[0]), ret_record);
 }
 
-uint64_t memtable_bytes(const struct memtable *m)
+static int cursor_next(struct kv_cursor *cursor, struct kv_record *ret_record)
 {
-    return m->bytes;
+    struct memtable_cursor *c = (struct memtable_cursor *)cursor;
+    return settle(c, c->at ? follow(&c->at->next[0]) : NULL, ret_record);
+}
+
+static void cursor_close(struct kv_cursor *cursor)
+{
+    mem_free(cursor);
+}
+
+struct kv_cursor *memtable_cursor(struct memtable *m, uint64_t index)
+{
+    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_close};
+    struct memtable_cursor *c = mem_zalloc(sizeof *c);
+    *c = (struct memtable_cursor){.cursor = {&ops}, .m = m, .index = index};
+    return &c->cursor;
 }

@@ -1,34 +1,56 @@
 /* SPDX-License-Identifier: MIT
- * The keys in byte order: a skiplist (Pugh 1990) with one writer and no locks.
- * Tower heights come from a seeded generator, so that the same operations
- * build the same list everywhere. A value is replaced in place.
+ * What was written since the last checkpoint, in key order: a skiplist (Pugh
+ * 1990, in the manner of LevelDB) with one writer and readers without locks. A
+ * key has all its versions since then, by log index, so that a reader sees the
+ * state of one index while the writer goes on. Nothing is taken out: a deleted
+ * key has a tombstone, and all memory is freed at once with the last reference.
+ * Tower heights come from a seeded generator, so that the same operations build
+ * the same list everywhere.
  */
 #ifndef KV_MEMTABLE_H
 #define KV_MEMTABLE_H
 
-#include "kv/kv.h"
+#include <stdatomic.h>
 
-struct memtable; /* opaque */
+#include "kv/cursor.h"
 
+/* One node in four has a level more: good for 4^12 = 16 million keys. */
+#define MEMTABLE_HEIGHT_MAX 12
+
+struct memtable;      /* opaque */
+struct memtable_node; /* opaque */
+
+/* With one reference, the caller's. */
 struct memtable *memtable_new(void);
-/* Frees *m and nulls the pointer; NULL is accepted. */
-void memtable_free(struct memtable **m);
+/* Any thread that has a reference or keeps another from going. Returns m; NULL is accepted. */
+struct memtable *memtable_ref(struct memtable *m);
+/* Any thread. Nulls the pointer; NULL is accepted. */
+void memtable_unref(struct memtable **m);
 
-/* NOT_FOUND. What it points to is borrowed until the next put or delete. */
-MUST_CHECK int memtable_get(const struct memtable *m, const void *key, size_t key_len,
-                            struct kv_value *ret_value);
-/* Makes or replaces a key. Copies key and value; value may not point into m. */
-void memtable_put(struct memtable *m, const void *key, size_t key_len, const void *value,
-                  size_t value_len, uint64_t revision);
-/* False when there was no such key. */
-bool memtable_delete(struct memtable *m, const void *key, size_t key_len);
+/* ---- the writer ---- */
 
-/* See kv_visit(). fn must not change m. */
-void memtable_visit(const struct memtable *m, const void *from, size_t from_len, kv_visit_fn *fn,
-                    void *ctx);
-
-uint64_t memtable_n_keys(const struct memtable *m);
-/* Memory held by keys, values and their nodes. */
+/* Where a key is or would be. Valid until the next put. */
+struct memtable_place {
+    struct memtable_node *node; /* NULL: the key was never written here */
+    _Atomic(struct memtable_node *) *links[MEMTABLE_HEIGHT_MAX];
+};
+/* True when the key has a record: the newest one, which may be a tombstone. */
+bool memtable_find(struct memtable *m, const void *key, size_t key_len,
+                   struct memtable_place *ret_place, struct kv_record *ret_record);
+/* Adds a version of record->key at the place that memtable_find() gave for it; its
+ * value.revision is not below any there. Copies key and value. */
+void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record);
+/* All memory held: the blocks of the arena and the memtable itself. */
 uint64_t memtable_bytes(const struct memtable *m);
+
+/* ---- readers, of any thread; every record is borrowed until the memtable goes ---- */
+
+#define MEMTABLE_NEWEST UINT64_MAX
+
+/* The key's record as of log index `index`, maybe a tombstone. NOT_FOUND. */
+MUST_CHECK int memtable_get(struct memtable *m, const void *key, size_t key_len, uint64_t index,
+                            struct kv_record *ret_record);
+/* The records as of log index `index`, tombstones too. Owned by the caller; does not hold m. */
+struct kv_cursor *memtable_cursor(struct memtable *m, uint64_t index);
 
 #endif

@@ -126,7 +126,9 @@ int session_admit(struct session_table *t, const struct kv_origin *origin,
         return ERR_STALE;
     bool new_boot = origin->boot > s->boot;
     uint64_t floor = new_boot || origin->floor > s->floor ? origin->floor : s->floor;
-    if (origin->seq < floor || origin->seq - floor >= LIMIT_FORWARDED_OPS)
+    /* end is one above every number seen, so the very last number cannot be */
+    if (origin->seq < floor || origin->seq - floor >= LIMIT_FORWARDED_OPS ||
+        origin->seq == UINT64_MAX)
         return ERR_STALE;
     if (new_boot) {
         session_clear(s);
@@ -148,4 +150,141 @@ uint64_t session_member_since(const struct session_table *t, struct uuid node)
 unsigned session_table_count(const struct session_table *t)
 {
     return t->n_sessions;
+}
+
+/* ---- bytes ---- */
+
+enum {
+    ANSWER_NOT_SEEN = 0,
+    ANSWER_ONLY_SETS = 1,
+    ANSWER_BYTES = 2,
+    ANSWER_TOO_LARGE = 3,
+};
+
+static void answer_encode(const struct session_answer *a, struct buf *out)
+{
+    if (a->pos.index == 0) {
+        buf_put_u8(out, ANSWER_NOT_SEEN);
+        return;
+    }
+    buf_put_u8(out, a->err ? ANSWER_TOO_LARGE : a->bytes ? ANSWER_BYTES : ANSWER_ONLY_SETS);
+    buf_put_varint(out, a->pos.term);
+    buf_put_varint(out, a->pos.index);
+    if (a->bytes)
+        buf_put_string(out, a->bytes, a->len);
+    else if (!a->err)
+        buf_put_varint(out, a->len);
+}
+
+static void session_encode(const struct session *s, struct buf *out)
+{
+    buf_put_uuid(out, s->node);
+    buf_put_varint(out, s->member_since);
+    buf_put_varint(out, s->boot);
+    buf_put_varint(out, s->floor);
+    buf_put_varint(out, s->end - s->floor);
+    for (uint64_t seq = s->floor; seq < s->end; seq++)
+        answer_encode(place(s, seq), out);
+}
+
+void session_table_encode(const struct session_table *t, struct buf *out)
+{
+    buf_put_varint(out, t->n_sessions);
+    for (unsigned i = 0; i < t->n_sessions; i++)
+        session_encode(&t->sessions[i], out);
+}
+
+/* The bytes are a sequence of answer items, as kv_answer_put() makes it. */
+static bool answer_is_whole(const uint8_t *p, size_t len)
+{
+    struct bytes_reader r = bytes_reader(p, len);
+    struct kv_answer_item item;
+    while (r.left > 0)
+        if (!kv_answer_next(&r, &item))
+            return false;
+    return true;
+}
+
+static bool read_answer_bytes(struct bytes_reader *r, struct session_answer *a)
+{
+    size_t len;
+    const uint8_t *p = bytes_read_string(r, KV_ANSWER_BYTES_MAX, &len);
+    if (!p || len == 0 || !answer_is_whole(p, len))
+        return false;
+    a->len = (uint32_t)len;
+    a->bytes = mem_dup(p, len);
+    return true;
+}
+
+static bool answer_decode(struct bytes_reader *r, struct kv_pos applied, struct session_answer *a)
+{
+    uint8_t what = bytes_read_u8(r);
+    if (what == ANSWER_NOT_SEEN)
+        return bytes_reader_ok(r);
+    struct kv_pos pos = {.term = bytes_read_varint(r)};
+    pos.index = bytes_read_varint(r);
+    if (!bytes_reader_ok(r) || pos.index == 0 || pos.index > applied.index ||
+        pos.term > applied.term)
+        return false;
+    a->pos = pos;
+    if (what == ANSWER_BYTES)
+        return read_answer_bytes(r, a);
+    if (what == ANSWER_TOO_LARGE) {
+        a->err = ERR_TOO_LARGE;
+        return true;
+    }
+    uint64_t n_sets = bytes_read_varint(r);
+    a->len = (uint32_t)n_sets;
+    return what == ANSWER_ONLY_SETS && bytes_reader_ok(r) && n_sets <= LIMIT_BATCH_OPS;
+}
+
+static bool read_answers(struct bytes_reader *r, struct kv_pos applied, uint64_t count,
+                         struct session *s)
+{
+    if (count == 0)
+        return true;
+    make_room(s, s->floor + count - 1);
+    for (uint64_t seq = s->floor; seq < s->end; seq++)
+        if (!answer_decode(r, applied, place(s, seq)))
+            return false;
+    return place(s, s->end - 1)->pos.index != 0;
+}
+
+/* Leaves in *s what session_clear() frees, whatever happens. */
+static bool session_decode(struct bytes_reader *r, struct kv_pos applied, struct session *s)
+{
+    *s = (struct session){.node = bytes_read_uuid(r)};
+    s->member_since = bytes_read_varint(r);
+    s->boot = bytes_read_varint(r);
+    uint64_t floor = bytes_read_varint(r), count = bytes_read_varint(r);
+    if (!bytes_reader_ok(r) || floor == 0 || count > LIMIT_FORWARDED_OPS ||
+        floor > UINT64_MAX - count || s->member_since == 0 || s->member_since > applied.index ||
+        (s->boot == 0 && count > 0))
+        return false;
+    if (count > r->left) /* an answer has a byte at least: no memory for what is not there */
+        return false;
+    s->floor = s->end = floor;
+    return read_answers(r, applied, count, s);
+}
+
+int session_table_decode(struct bytes_reader *r, struct kv_pos applied,
+                         struct session_table **ret_table)
+{
+    uint64_t n = bytes_read_varint(r);
+    if (!bytes_reader_ok(r) || n > LIMIT_MEMBERS)
+        return ERR_CORRUPT;
+    struct session_table *t = session_table_new();
+    t->sessions = mem_array((size_t)n, sizeof *t->sessions);
+    bool good = true;
+    for (uint64_t i = 0; i < n && good; i++) {
+        struct session *s = &t->sessions[i];
+        good = session_decode(r, applied, s) && !find(t, s->node);
+        t->n_sessions++;
+    }
+    if (!good) {
+        session_table_free(&t);
+        return ERR_CORRUPT;
+    }
+    *ret_table = t;
+    return 0;
 }

@@ -6,6 +6,7 @@
 #ifndef KV_SESSION_H
 #define KV_SESSION_H
 
+#include "base/bytes.h"
 #include "base/uuid.h"
 #include "kv/kv.h"
 
@@ -38,5 +39,18 @@ MUST_CHECK int session_admit(struct session_table *t, const struct kv_origin *or
                              struct session_answer **ret_answer);
 
 unsigned session_table_count(const struct session_table *t);
+
+/* Appends the sessions with their answers; the same sessions give the same bytes. For each:
+ *
+ *      node uuid | member_since, boot, floor, count: varints | count answers
+ *
+ * an answer being 0 when that number was not seen, else what (1 to 3), term and index as varints
+ * and then, 1: how many KV_ANSWER_SET as varint; 2: its bytes with their length; 3 (TOO_LARGE):
+ * nothing. The first answer is that of floor, the last one was seen. */
+void session_table_encode(const struct session_table *t, struct buf *out);
+/* Reads what was encoded at this position, from untrusted bytes. CORRUPT. The caller owns the
+ * table. */
+MUST_CHECK int session_table_decode(struct bytes_reader *r, struct kv_pos applied,
+                                    struct session_table **ret_table);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "kv/view.h"
 #include "raft/config.h"
 
 #define TERMS_REMEMBERED 64
@@ -16,7 +17,9 @@ struct term_leader {
 };
 
 struct state {
-    pthread_rwlock_t lock; /* of kv and leader_hint */
+    /* Of leader_hint and of which memtables and base kv has, never held for long: what was read of
+     * them is read through a view, without a lock. */
+    pthread_mutex_t lock;
     struct kv *kv;
     struct uuid leader_hint;
     struct term_leader terms[TERMS_REMEMBERED]; /* ring, by term */
@@ -26,7 +29,7 @@ struct state {
 struct state *state_new(void)
 {
     struct state *s = mem_zalloc(sizeof *s);
-    ASSERT(pthread_rwlock_init(&s->lock, NULL) == 0);
+    ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     s->kv = kv_new();
     return s;
 }
@@ -36,7 +39,7 @@ void state_free(struct state **s)
     if (!*s)
         return;
     kv_free(&(*s)->kv);
-    pthread_rwlock_destroy(&(*s)->lock);
+    pthread_mutex_destroy(&(*s)->lock);
     MEM_FREE(*s);
 }
 
@@ -79,8 +82,7 @@ static int apply_one(struct state *s, const struct raft_entry *e, struct kv_resu
     *ret_result = (struct kv_result){.pos = pos};
     switch (e->type) {
     case RAFT_ENTRY_COMMAND:
-        kv_apply(s->kv, pos, e->data, e->len, ret_result);
-        return 0;
+        return kv_apply(s->kv, pos, e->data, e->len, ret_result);
     case RAFT_ENTRY_CONFIG:
         return apply_config(s, e);
     case RAFT_ENTRY_NOOP:
@@ -98,14 +100,13 @@ int state_apply(struct state *s, struct raft_entry *const entries[], unsigned n,
                 state_applied_fn *done, void *ctx)
 {
     int err = 0;
-    pthread_rwlock_wrlock(&s->lock);
     for (unsigned i = 0; i < n && err == 0; i++) {
         struct kv_result result;
         err = apply_one(s, entries[i], &result);
         if (err == 0 && done)
             done(ctx, entries[i], &result);
     }
-    pthread_rwlock_unlock(&s->lock);
+    kv_end_batch(s->kv);
     return err;
 }
 
@@ -118,7 +119,9 @@ struct raft_pos state_applied(const struct state *s)
 uint64_t state_version(const struct state *s, const void *key, size_t key_len)
 {
     struct kv_value value;
-    return kv_get(s->kv, key, key_len, &value) == 0 ? value.version : 0;
+    int err = kv_get(s->kv, key, key_len, &value);
+    kv_end_batch(s->kv);
+    return err == 0 ? value.version : 0;
 }
 
 uint64_t state_member_since(const struct state *s, struct uuid node)
@@ -134,25 +137,27 @@ struct kv_stats state_stats(const struct state *s)
 int state_get(struct state *s, const void *key, size_t key_len, struct buf *out)
 {
     struct kv_value value;
-    pthread_rwlock_rdlock(&s->lock);
-    int err = kv_get(s->kv, key, key_len, &value);
+    pthread_mutex_lock(&s->lock);
+    struct kv_view *view = kv_view_new_lazy(s->kv);
+    pthread_mutex_unlock(&s->lock);
+    int err = kv_view_get(view, key, key_len, &value);
     if (err == 0)
         buf_append(out, value.data, value.len);
-    pthread_rwlock_unlock(&s->lock);
+    kv_view_close(&view);
     return err;
 }
 
 struct uuid state_leader_hint(struct state *s)
 {
-    pthread_rwlock_rdlock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     struct uuid leader = s->leader_hint;
-    pthread_rwlock_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     return leader;
 }
 
 void state_set_leader_hint(struct state *s, struct uuid leader)
 {
-    pthread_rwlock_wrlock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     s->leader_hint = leader;
-    pthread_rwlock_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }

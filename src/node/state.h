@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The state machine as the node holds it: one writer, the driver's thread, and
- * readers in the serving threads, kept apart by a lock. Also what those threads
- * want to know at every request: the leader.
+ * readers in the serving threads, which read through views. Also what those
+ * threads want to know at every request: the leader.
  */
 #ifndef NODE_STATE_H
 #define NODE_STATE_H
@@ -17,7 +17,7 @@ struct state *state_new(void);
 void state_free(struct state **s);
 
 /* Applies n committed entries in order; calls done for each after it is applied. CORRUPT when a
- * configuration does not decode. */
+ * configuration does not decode; CORRUPT or IO when older state cannot be read, see kv_apply(). */
 typedef void state_applied_fn(void *ctx, const struct raft_entry *e,
                               const struct kv_result *result);
 MUST_CHECK int state_apply(struct state *s, struct raft_entry *const entries[], unsigned n,
@@ -35,6 +35,7 @@ uint64_t state_member_since(const struct state *s, struct uuid node);
 struct kv_stats state_stats(const struct state *s);
 
 /* Thread-safe: */
+/* Appends the value as of the last entry applied. NOT_FOUND, CORRUPT, TIMEOUT or IO. */
 MUST_CHECK int state_get(struct state *s, const void *key, size_t key_len, struct buf *out);
 struct uuid state_leader_hint(struct state *s);
 void state_set_leader_hint(struct state *s, struct uuid leader);

@@ -84,7 +84,7 @@ void driver_status(const struct driver *d, struct node_status *ret)
     ret->proposals_failed = d->counters.failed;
     ret->proposals_pending = s.last.index - s.commit;
     ret->n_keys = kv.n_keys;
-    ret->kv_bytes = kv.bytes;
+    ret->kv_bytes = kv.memtable_bytes;
     ret->peer_send_failures = d->counters.send_failures;
 }
 

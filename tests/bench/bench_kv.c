@@ -27,8 +27,8 @@ static void set_random(struct kv *kv, struct buf *command, struct rng *rng, unsi
     buf_append(command, header, kv_origin_encode(&origin, header));
     kv_body_encode(KV_SINGLE, &op, 1, command);
     if (kv) {
-        kv_apply(kv, (struct kv_pos){1, seq + 1}, command->data, command->len, &result);
-        if (result.err)
+        if (kv_apply(kv, (struct kv_pos){1, seq + 1}, command->data, command->len, &result) != 0 ||
+            result.err != 0)
             abort();
     }
 }
@@ -51,8 +51,8 @@ int main(int argc, char **argv)
     kv_apply_members(kv, (struct kv_pos){1, 1}, &NODE, 1);
     double encoding = run(NULL, n_keys);
     double both = run(kv, n_keys);
-    printf("%u keys: encoding %.0f ns, applying %.0f ns, %" PRIu64 " bytes per key\n", n_keys,
-           encoding, both - encoding, kv_stats(kv).bytes / kv_stats(kv).n_keys);
+    printf("%u keys: encoding %.0f ns, applying %.0f ns, %" PRIu64 " bytes per Set\n", n_keys,
+           encoding, both - encoding, kv_stats(kv).memtable_bytes / N_OPS);
     kv_free(&kv);
     return 0;
 }

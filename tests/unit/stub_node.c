@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "kv/kv.h"
 
@@ -58,7 +59,9 @@ static void apply(struct node *n, const struct buf *body, struct kv_result *ret_
     struct buf command = BUF_INIT;
     buf_append(&command, header, kv_origin_encode(&origin, header));
     buf_append(&command, body->data, body->len);
-    kv_apply(n->kv, (struct kv_pos){1, ++n->index}, command.data, command.len, ret_result);
+    int err =
+        kv_apply(n->kv, (struct kv_pos){1, ++n->index}, command.data, command.len, ret_result);
+    ASSERT(err == 0);
     buf_free(&command);
 }
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "kv/kv.h"
+#include "kv/view.h"
 
 static const struct uuid NODE_A = {0xa, 1}, NODE_B = {0xb, 2}, NODE_C = {0xc, 3};
 
@@ -64,7 +64,7 @@ static struct kv_result apply_ops(struct fixture *f, struct kv_origin origin, en
     struct kv_result result;
     buf_append(&b, header, kv_origin_encode(&origin, header));
     kv_body_encode(kind, ops, n, &b);
-    kv_apply(f->kv, next_pos(f), b.data, b.len, &result);
+    assert_int_equal(kv_apply(f->kv, next_pos(f), b.data, b.len, &result), 0);
     buf_free(&b);
     return result;
 }
@@ -163,33 +163,36 @@ static void test_kv_batch_is_applied_in_order_and_answered_per_operation(void **
     assert_int_equal(r.answer_len, 0);
 }
 
-struct visit_log {
-    char keys[64];
-    unsigned n_left;
-};
-
-static bool note_key(void *ctx, const uint8_t *key, size_t key_len, const struct kv_value *value)
+/* At most n_max keys from `from` on, as a view gives them. */
+static void assert_keys(struct fixture *f, const char *from_key, unsigned n_max,
+                        const char *expected)
 {
-    struct visit_log *log = ctx;
-    (void)value;
-    strncat(log->keys, (const char *)key, key_len);
-    strcat(log->keys, " ");
-    return --log->n_left > 0;
+    struct kv_view *view = kv_view_new(f->kv);
+    struct kv_cursor *c = kv_view_cursor(view);
+    struct kv_record r;
+    char keys[64] = "";
+    int err = kv_cursor_seek(c, from_key, strlen(from_key), &r);
+    for (; err == 0 && n_max > 0; n_max--, err = kv_cursor_next(c, &r)) {
+        strncat(keys, (const char *)r.key, r.key_len);
+        strcat(keys, " ");
+    }
+    assert_true(err == 0 || err == ERR_NOT_FOUND);
+    assert_string_equal(keys, expected);
+    kv_cursor_close(&c);
+    kv_view_close(&view);
 }
 
-static void test_kv_visit_goes_in_byte_order_from_a_key(void **state)
+static void test_kv_cursor_goes_in_byte_order_from_a_key(void **state)
 {
     struct fixture *f = *state;
     const char *keys[] = {"b", "a", "ab", "a\xff", "c", "aa"};
     for (unsigned i = 0; i < 6; i++)
         apply_set(f, from(NODE_A, 1, i + 1, 1), keys[i], "v");
-    struct visit_log all = {.n_left = 99}, some = {.n_left = 3}, none = {.n_left = 1};
-    kv_visit(f->kv, NULL, 0, note_key, &all);
-    assert_string_equal(all.keys, "a aa ab a\xff b c ");
-    kv_visit(f->kv, "aab", 3, note_key, &some);
-    assert_string_equal(some.keys, "ab a\xff b ");
-    kv_visit(f->kv, "d", 1, note_key, &none);
-    assert_string_equal(none.keys, "");
+    assert_keys(f, "", 99, "a aa ab a\xff b c ");
+    assert_keys(f, "aab", 3, "ab a\xff b ");
+    assert_keys(f, "d", 1, "");
+    apply_delete(f, from(NODE_A, 1, 7, 1), "ab");
+    assert_keys(f, "aab", 3, "a\xff b c ");
 }
 
 static void test_kv_stats_return_to_where_they_were_after_deletes(void **state)
@@ -216,9 +219,9 @@ static void test_kv_bytes_that_are_no_command_change_nothing(void **state)
 {
     struct fixture *f = *state;
     struct kv_result r;
-    kv_apply(f->kv, next_pos(f), "garbage", 7, &r);
+    assert_int_equal(kv_apply(f->kv, next_pos(f), "garbage", 7, &r), 0);
     assert_int_equal(r.err, ERR_INVALID);
-    kv_apply(f->kv, next_pos(f), NULL, 0, &r);
+    assert_int_equal(kv_apply(f->kv, next_pos(f), NULL, 0, &r), 0);
     assert_int_equal(r.err, ERR_INVALID);
     assert_int_equal(r.pos.index, 0);
     assert_int_equal(kv_stats(f->kv).n_keys, 0);
@@ -286,7 +289,9 @@ static void test_session_too_far_above_the_floor_is_stale_and_changes_nothing(vo
     assert_value(f, "k", NULL);
     assert_int_equal(apply_set(f, from(NODE_A, 1, far, 1), "k", "v").err, 0);
     assert_int_equal(apply_set(f, from(NODE_A, 1, 1, 1), "j", "v").err, 0);
-    assert_int_equal(apply_set(f, from(NODE_A, 1, UINT64_MAX, UINT64_MAX), "i", "v").err, 0);
+    uint64_t last = UINT64_MAX - 1;
+    assert_int_equal(apply_set(f, from(NODE_A, 1, last, last), "i", "v").err, 0);
+    assert_int_equal(apply_set(f, from(NODE_A, 1, last + 1, last + 1), "i", "v").err, ERR_STALE);
 }
 
 static void test_session_later_boot_starts_again_and_earlier_is_stale(void **state)
@@ -377,7 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         KV_TEST(test_kv_set_counts_revisions_and_versions),
         KV_TEST(test_kv_batch_is_applied_in_order_and_answered_per_operation),
-        KV_TEST(test_kv_visit_goes_in_byte_order_from_a_key),
+        KV_TEST(test_kv_cursor_goes_in_byte_order_from_a_key),
         KV_TEST(test_kv_stats_return_to_where_they_were_after_deletes),
         KV_TEST(test_kv_bytes_that_are_no_command_change_nothing),
         KV_TEST(test_session_repetition_is_answered_as_the_first_time),

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT
+ * The state machine as a whole: made, frozen for a run file, replaced by a
+ * snapshot.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "kv/core.h"
+#include "kv/meta.h"
+
+static struct kv_base *base_ref(struct kv_base *base)
+{
+    if (base)
+        base->ops->ref(base);
+    return base;
+}
+
+static void base_unref(struct kv_base **base)
+{
+    if (*base)
+        (*base)->ops->unref(*base);
+    *base = NULL;
+}
+
+/* ---- made and freed ---- */
+
+struct kv *kv_new(void)
+{
+    struct kv *kv = mem_zalloc(sizeof *kv);
+    kv->active = memtable_new();
+    kv->sessions = session_table_new();
+    atomic_init(&kv->published, 0);
+    memset(kv->all_set, KV_ANSWER_SET, sizeof kv->all_set);
+    return kv;
+}
+
+void kv_free(struct kv **kv)
+{
+    struct kv *it = *kv;
+    if (!it)
+        return;
+    kv_end_batch(it);
+    memtable_unref(&it->active);
+    memtable_unref(&it->frozen);
+    base_unref(&it->base);
+    session_table_free(&it->sessions);
+    buf_free(&it->answer);
+    MEM_FREE(*kv);
+}
+
+/* ---- meta ---- */
+
+static struct meta meta_of(const struct kv *kv)
+{
+    return (struct meta){.info = {kv->applied, kv->n_keys, kv->bytes}, .sessions = kv->sessions};
+}
+
+void kv_meta(const struct kv *kv, struct buf *out)
+{
+    struct meta meta = meta_of(kv);
+    meta_encode(&meta, out);
+}
+
+static int decode(const void *p, size_t len, struct meta *ret_meta)
+{
+    if (len > 0)
+        return meta_decode(p, len, ret_meta);
+    *ret_meta = (struct meta){.sessions = session_table_new()};
+    return 0;
+}
+
+/* Everything is as meta says, and lies in base. Takes meta's sessions. */
+static void replace(struct kv *kv, const struct meta *meta, struct kv_base *base)
+{
+    base_ref(base); /* before the old one goes: it may be the same */
+    kv_end_batch(kv);
+    memtable_unref(&kv->active);
+    memtable_unref(&kv->frozen);
+    base_unref(&kv->base);
+    session_table_free(&kv->sessions);
+    kv->active = memtable_new();
+    kv->base = base;
+    kv->applied = meta->info.applied;
+    kv->n_keys = meta->info.n_keys;
+    kv->bytes = meta->info.bytes;
+    kv->sessions = meta->sessions;
+    kv_publish(kv);
+}
+
+int kv_restore(const void *meta, size_t len, struct kv_base *base, struct kv **ret_kv)
+{
+    struct meta decoded;
+    int err = decode(meta, len, &decoded);
+    if (err)
+        return err;
+    *ret_kv = kv_new();
+    replace(*ret_kv, &decoded, base);
+    return 0;
+}
+
+int kv_install(struct kv *kv, const void *meta, size_t len, struct kv_base *base)
+{
+    struct meta decoded;
+    int err = meta_decode(meta, len, &decoded);
+    if (err)
+        return err;
+    if (decoded.info.applied.index <= kv->applied.index) {
+        session_table_free(&decoded.sessions);
+        return ERR_STALE;
+    }
+    replace(kv, &decoded, base);
+    return 0;
+}
+
+/* ---- frozen ---- */
+
+int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen)
+{
+    if (kv->frozen)
+        return ERR_NOT_ALLOWED;
+    struct kv_frozen *f = mem_zalloc(sizeof *f);
+    f->applied = kv->applied;
+    kv_meta(kv, &f->meta);
+    f->records = memtable_ref(kv->active);
+    kv_end_batch(kv);
+    kv->frozen = kv->active;
+    kv->active = memtable_new();
+    *ret_frozen = f;
+    return 0;
+}
+
+struct kv_cursor *kv_frozen_cursor(const struct kv_frozen *frozen)
+{
+    return memtable_cursor(frozen->records, MEMTABLE_NEWEST);
+}
+
+void kv_frozen_free(struct kv_frozen **frozen)
+{
+    if (!*frozen)
+        return;
+    memtable_unref(&(*frozen)->records);
+    buf_free(&(*frozen)->meta);
+    MEM_FREE(*frozen);
+}
+
+void kv_drop_frozen(struct kv *kv, struct kv_frozen **frozen)
+{
+    if (kv->frozen == (*frozen)->records) {
+        kv_end_batch(kv); /* a view from before the run was there would miss it */
+        memtable_unref(&kv->frozen);
+    }
+    kv_frozen_free(frozen);
+}
