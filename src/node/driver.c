@@ -31,6 +31,7 @@ static struct raft *core_new(const struct node_options *o, const struct storage_
         .window = o->window,
         .cache_bytes = o->cache_bytes ? o->cache_bytes : CACHE_BYTES,
         .uncommitted_bytes_max = UNCOMMITTED_BYTES_MAX,
+        .clock_drift_ticks = (o->clock_drift_ms + DRIVER_TICK_MS - 1) / DRIVER_TICK_MS,
         .disk_stall_ticks = o->disk_stall_ms ? ticks(o->disk_stall_ms) : 0,
         .seq_first = identity->boot << 40,
         .seed = o->seed,

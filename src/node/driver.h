@@ -76,6 +76,7 @@ struct writes {
 
 struct reads {
     struct list waiting;   /* struct node_request: no batch yet */
+    struct list by_lease;  /* the same, to be read by lease if there is one */
     struct list asked;     /* struct read_batch: asked for an index */
     struct list confirmed; /* struct read_batch: waits for apply */
     uint64_t ctx_last;

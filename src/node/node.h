@@ -27,6 +27,9 @@ struct node_options {
     uint32_t lag_threshold_ms;
     uint32_t
         disk_stall_ms; /* a disk that completes nothing for so long ends leadership; 0: never */
+    /* By so much two clocks differ at most over election_min_ms: reads may be served by lease.
+     * 0: nobody knows, and no lease is given or used. The same on all nodes. */
+    uint32_t clock_drift_ms;
     unsigned append_entries_max;
     size_t append_bytes_max;
     unsigned window;    /* appends in flight to one follower */

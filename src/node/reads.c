@@ -3,6 +3,11 @@
  * one moment share one question for a read index; they are served when the
  * state machine has applied that far. A question that is lost, or that finds no
  * leader, is asked again with a new number until the deadlines pass.
+ *
+ * Reads by lease (PITFALLS 46) are asked in a question of their own, which the
+ * core answers at once where it has a lease. The clock was read after they were
+ * taken in: at that moment the lease held and the index was the latest, so that
+ * a pause before the answer is sent makes it late, not wrong.
  */
 #include "base/mem.h"
 #include "node/driver.h"
@@ -18,6 +23,7 @@ struct read_batch {
 void reads_init(struct driver *d)
 {
     list_init(&d->reads.waiting);
+    list_init(&d->reads.by_lease);
     list_init(&d->reads.asked);
     list_init(&d->reads.confirmed);
 }
@@ -28,7 +34,8 @@ void reads_add(struct driver *d, struct node_request *r)
         driver_done(r, ERR_UNINITIALIZED);
         return;
     }
-    list_push_back(&d->reads.waiting, &r->link);
+    bool by_lease = r->in.read.by_lease && driver_is_leader(d);
+    list_push_back(by_lease ? &d->reads.by_lease : &d->reads.waiting, &r->link);
 }
 
 /* A follower has one question under way at a time, so that what comes meanwhile shares the next. */
@@ -52,18 +59,24 @@ static void ask_again_if_lost(struct driver *d)
     }
 }
 
-void reads_pump(struct driver *d)
+static uint64_t new_batch(struct driver *d, struct list *requests)
 {
-    ask_again_if_lost(d);
-    if (!may_ask(d))
-        return;
     struct read_batch *b = mem_zalloc(sizeof *b);
     list_init(&b->requests);
-    list_splice(&b->requests, &d->reads.waiting);
+    list_splice(&b->requests, requests);
     b->ctx = ++d->reads.ctx_last;
     b->asked_ms = d->now_ms;
     list_push_back(&d->reads.asked, &b->link);
-    raft_read(d->raft, b->ctx);
+    return b->ctx;
+}
+
+void reads_pump(struct driver *d)
+{
+    ask_again_if_lost(d);
+    if (!list_is_empty(&d->reads.by_lease))
+        raft_read_lease(d->raft, new_batch(d, &d->reads.by_lease));
+    if (may_ask(d))
+        raft_read(d->raft, new_batch(d, &d->reads.waiting));
 }
 
 static void serve(struct read_batch *b)
@@ -136,6 +149,7 @@ static void expire_batches(const struct driver *d, struct list *batches, int err
 void reads_expire(struct driver *d, bool all)
 {
     expire_requests(d, &d->reads.waiting, ERR_NO_LEADER, all);
+    expire_requests(d, &d->reads.by_lease, ERR_NO_LEADER, all);
     expire_batches(d, &d->reads.asked, ERR_NO_LEADER, all);
     expire_batches(d, &d->reads.confirmed, ERR_TIMEOUT, all);
 }

@@ -76,6 +76,11 @@ struct node_request {
             struct buf body; /* from kv_body_encode(); owned by the request */
         } write;
         struct {
+            bool by_lease; /* as a linearizable read, but without asking the other nodes where the
+                              leader's lease says that nobody else leads; where there is none, or
+                              at a follower, as any other */
+        } read;
+        struct {
             struct uuid id;
             char addr[LIMIT_ADDR_BYTES + 1];
         } add_learner;

@@ -340,6 +340,10 @@ void check_turn(struct sim *s, unsigned i)
     check_commit(s, i, &now);
     check_applied(s, i, &now);
     see(s, i, &now);
+    if (s->nodes[i].driver->identity.outsider && !s->nodes[i].seen_outsider) {
+        s->nodes[i].seen_outsider = true;
+        probe(s, PROBE_OUTSIDER);
+    }
     sim_mix(s, now.term << 40 ^ now.last.index << 20 ^ now.commit << 3 ^ (uint64_t)now.role);
     if (s->turns % CHECK_EVERY == 0)
         check_deep(s, i);
@@ -388,6 +392,16 @@ static void check_refusal(struct sim *s, const struct wire_message *m)
         probe(s, PROBE_REFUSED_ID);
     else if (m->refused.code == ERR_INCARNATION_MISMATCH)
         probe(s, PROBE_REFUSED_INCARNATION);
+}
+
+void check_refused(struct sim *s, unsigned i, const struct buf *answer)
+{
+    struct wire_message m;
+    SIM_SAFE(s, wire_decode(answer->data, answer->len, &m) == 0 && m.header.type == WIRE_REFUSED,
+             "node %u answers a message of another cluster", i);
+    if (m.refused.code == ERR_CLUSTER_MISMATCH)
+        probe(s, PROBE_REFUSED_CLUSTER);
+    wire_message_free(&m);
 }
 
 /* A promise given is on the disk. */

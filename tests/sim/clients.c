@@ -100,6 +100,9 @@ static void call_done(struct node_request *r)
     c->reset = c->sim->nodes[c->node].dying;
     if (r->type == NODE_READ && r->err == 0 && !c->reset)
         capture_read(c);
+    if (r->type == NODE_READ && r->err == 0 && r->in.read.by_lease &&
+        raft_status(c->sim->nodes[c->node].driver->raft).lease_ticks > 0)
+        probe(c->sim, PROBE_READ_LEASE);
     list_remove(&c->link);
     list_push_back(&c->sim->completed, &c->link);
 }
@@ -119,6 +122,8 @@ static void submit(struct sim *s, uint64_t id, unsigned client, unsigned node, b
     c->request->deadline_ms = process_now_ms(s, node) + patience_ms;
     if (op->type != OP_READ)
         encode(s, id, &c->request->in.write.body);
+    else
+        c->request->in.read.by_lease = sim_random(s, 0, 99) < s->plan.pct_lease;
     list_push_back(&s->calls, &c->link);
     process_submit(s, node, c->request);
     if (client < SIM_CLIENTS && !twin && sim_chance(s, s->plan.ppm_vanish)) {

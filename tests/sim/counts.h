@@ -19,16 +19,21 @@
     X(UNCLOG, "network: link unclogged, in random order")                                          \
     X(RESET, "network: reset, answer lost after delivery")                                         \
     X(REPLAY, "network: old message replayed")                                                     \
+    X(FOREIGN, "network: message of another cluster")                                              \
+    X(SQUATTER, "network: node of another cluster at a node's address")                            \
     X(KILL, "process: killed")                                                                     \
     X(POWER, "process: all killed at once")                                                        \
     X(RESTART, "process: restarted")                                                               \
     X(STOP, "process: stopped in order")                                                           \
+    X(TWICE, "process: started twice, refused by the lock")                                        \
     X(PAUSE, "process: paused")                                                                    \
     X(SLOW, "process: slow")                                                                       \
     X(LOST, "storage: unsynced write lost")                                                        \
     X(KEPT, "storage: unsynced write kept")                                                        \
     X(STALL, "storage: stall")                                                                     \
-    X(EIO, "storage: write failed, process ends")                                                  \
+    X(EIO_WRITE, "storage: EIO on write, process ends")                                            \
+    X(EIO_SYNC, "storage: EIO on sync, process ends")                                              \
+    X(BIT_FLIP, "storage: bit flip, the node refuses to start")                                    \
     X(SKEW, "clock: skew")                                                                         \
     X(DRIFT, "clock: drift")                                                                       \
     X(JUMP, "clock: jump")                                                                         \
@@ -58,6 +63,7 @@
     X(LOADED, "entries were loaded from disk for a follower")                                      \
     X(READ_REFUSED, "a read index was refused")                                                    \
     X(READ_FOLLOWER, "a follower served a linearizable read")                                      \
+    X(READ_LEASE, "a leader served a read by its lease")                                           \
     X(CHECK_QUORUM, "a leader stepped down within its term")                                       \
     X(DEPOSED, "a leader was deposed by a higher term")                                            \
     X(TRANSFERRED, "a leader handed over to the node it chose")                                    \
@@ -66,6 +72,8 @@
     X(VOTE_REFUSED, "a vote was refused for another reason")                                       \
     X(APPEND_REFUSED, "an append was refused")                                                     \
     X(REFUSED_ID, "a message was refused: another id")                                             \
+    X(REFUSED_CLUSTER, "a message was refused: another cluster")                                   \
+    X(OUTSIDER, "a node without a cluster heard of one that it was not asked into")                \
     X(REFUSED_INCARNATION, "a message was refused: another incarnation")                           \
     X(WRITE_UNKNOWN, "a write ended with an unknown outcome")                                      \
     X(UNKNOWN_COMMITTED, "such a write was committed after all")                                   \

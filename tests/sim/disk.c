@@ -5,7 +5,10 @@
  */
 #include "sim.h"
 
+#include <string.h>
+
 #include "base/assert.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 
 /* ---- what is durable ---- */
@@ -115,6 +118,10 @@ void disk_done(struct sim *s, unsigned i, uint64_t life)
         sim_at(s, d->stalled_until_us, EVENT_DISK, i, life, 0, NULL);
         return;
     }
+    if (d->fails != SIM_FAULT_KINDS && !list_is_empty(&d->under_way)) {
+        fault_disk_failed(s, i);
+        return;
+    }
     struct list *it;
     while ((it = list_pop_front(&d->under_way)) != NULL) {
         struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
@@ -140,13 +147,14 @@ void disk_init(struct sim *s, unsigned i)
     list_init(&d->queue);
     list_init(&d->under_way);
     list_init(&d->loads);
+    d->fails = SIM_FAULT_KINDS;
 }
 
 void disk_crash(struct sim *s, unsigned i)
 {
     struct disk *d = &s->nodes[i].disk;
     struct list *it;
-    bool keep = true;
+    bool keep = d->fails != FAULT_EIO_WRITE; /* after a failed sync nobody knows what is there */
     list_splice(&d->under_way, &d->queue);
     while ((it = list_pop_front(&d->under_way)) != NULL) {
         struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
@@ -161,6 +169,35 @@ void disk_crash(struct sim *s, unsigned i)
         storage_load_free(&l);
     }
     d->busy = false;
+    d->fails = SIM_FAULT_KINDS;
+}
+
+/* As store/ does it: everything there is to an entry. */
+static uint32_t checksum(const struct raft_entry *e)
+{
+    uint64_t head[] = {e->pos.term, e->pos.index, (uint64_t)e->type};
+    uint32_t crc = crc32c(0, head, sizeof head);
+    return crc32c(crc, e->data, e->len);
+}
+
+bool disk_flip_bit(struct sim *s, unsigned i)
+{
+    const struct disk *d = &s->nodes[i].disk;
+    if (d->n_log == 0)
+        return false;
+    const struct raft_entry *e = d->log[sim_random(s, 0, d->n_log - 1)];
+    struct raft_entry *flipped = raft_entry_new(e->type, e->pos, e->len);
+    uint64_t bit = sim_random(s, 0, 128 + 8 * (uint64_t)e->len - 1);
+    memcpy(flipped->data, e->data, e->len);
+    if (bit < 64)
+        flipped->pos.term ^= (uint64_t)1 << bit;
+    else if (bit < 128)
+        flipped->pos.index ^= (uint64_t)1 << (bit - 64);
+    else
+        flipped->data[(bit - 128) / 8] ^= (uint8_t)(1u << (bit % 8));
+    bool noticed = checksum(flipped) != checksum(e);
+    raft_entry_unref(&flipped);
+    return noticed;
 }
 
 void disk_wipe(struct disk *d, bool same_id)

@@ -88,6 +88,18 @@ static void end_process(struct sim *s, unsigned i, bool in_order)
     restart_after(s, i, us);
 }
 
+/* While it is down, its address is another's: a node of another cluster that answers. */
+static bool squat(struct sim *s, unsigned i)
+{
+    if (s->n_log == 0)
+        return false;
+    process_kill(s, i);
+    s->nodes[i].squatted = true;
+    trace(s, "a node of another cluster lives at the address of node %u", i);
+    restart_after(s, i, some_time(s));
+    return true;
+}
+
 static void cut_power(struct sim *s)
 {
     for (unsigned i = 0; i < SIM_NODES; i++)
@@ -126,6 +138,15 @@ static void stall(struct sim *s, unsigned i)
 {
     s->nodes[i].disk.stalled_until_us = s->now_us + some_time(s);
     trace(s, "the disk of node %u stalls", i);
+}
+
+void fault_disk_failed(struct sim *s, unsigned i)
+{
+    enum sim_fault what = s->nodes[i].disk.fails;
+    trace(s, "the disk of node %u: %s", i, fault_text(what));
+    fault_count(s, what);
+    process_kill(s, i);
+    restart_after(s, i, some_time(s));
 }
 
 /* ---- clocks ---- */
@@ -205,6 +226,22 @@ static bool wipe(struct sim *s, unsigned i, bool same_id)
     return true;
 }
 
+/* At rest, found when the node starts again: it refuses to, and is rebuilt from the others with an
+ * empty disk. */
+static bool flip_bit(struct sim *s, unsigned i)
+{
+    if (s->nodes[i].disk.n_log == 0 || !may_wipe(s, i))
+        return false;
+    if (is_up(s, i))
+        process_kill(s, i);
+    SIM_SAFE(s, disk_flip_bit(s, i), "node %u starts from a damaged disk", i);
+    trace(s, "the disk of node %u is damaged: it refuses to start", i);
+    process_wipe(s, i, false);
+    s->nodes[i].lost = true;
+    restart_after(s, i, some_time(s));
+    return true;
+}
+
 /* Two that move at the same time, or one that does not know where the others are now, could not
  * find each other: every address must be known to all first. */
 static bool may_move(const struct sim *s, unsigned i)
@@ -253,6 +290,8 @@ static enum sim_fault choose(struct sim *s)
 /* False: not now. */
 static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
 {
+    if (what == FAULT_BIT_FLIP)
+        return flip_bit(s, i);
     if (what == FAULT_WIPE || what == FAULT_WIPE_SAME)
         return wipe(s, i, what == FAULT_WIPE_SAME);
     if (what == FAULT_DRIFT) {
@@ -261,8 +300,16 @@ static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
     }
     if (!is_up(s, i))
         return false;
-    if (what == FAULT_KILL || what == FAULT_STOP || what == FAULT_EIO)
+    if (what == FAULT_EIO_WRITE || what == FAULT_EIO_SYNC) {
+        s->nodes[i].disk.fails = what;
+        return false; /* counted when it happens */
+    }
+    if (what == FAULT_KILL || what == FAULT_STOP)
         end_process(s, i, what == FAULT_STOP);
+    else if (what == FAULT_SQUATTER)
+        return squat(s, i);
+    else if (what == FAULT_TWICE)
+        process_start_twice(s, i);
     else if (what == FAULT_PAUSE || what == FAULT_SUSPEND)
         pause_node(s, i, what == FAULT_SUSPEND);
     else if (what == FAULT_SLOW)
@@ -290,8 +337,8 @@ static bool inject(struct sim *s, enum sim_fault what)
         cut_power(s);
     else if (what == FAULT_CLOG)
         clog_links(s);
-    else if (what == FAULT_REPLAY) {
-        net_replay(s);
+    else if (what == FAULT_REPLAY || what == FAULT_FOREIGN) {
+        net_replay(s, what == FAULT_FOREIGN);
         return false; /* counts itself */
     } else
         return inject_into(s, what, some_slot(s));
@@ -381,6 +428,7 @@ void faults_end(struct sim *s)
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_node *n = &s->nodes[i];
         n->slow_until_us = 0;
+        n->disk.fails = SIM_FAULT_KINDS;
         n->disk.stalled_until_us = 0;
         if (n->disk.busy)
             sim_at(s, s->now_us, EVENT_DISK, i, n->life, 0, NULL);

@@ -33,7 +33,7 @@ struct shared {
 };
 
 static struct {
-    uint64_t n_seeds, first_seed, seconds, hours, replay;
+    uint64_t n_seeds, first_seed, seconds, hours, replay, need_faults;
     unsigned n_workers;
     bool has_replay, verbose, hash, need_probes;
     const char *pinned_file;
@@ -59,8 +59,9 @@ static void usage(FILE *out)
         "  --hash             the hash of each seed's course\n"
         "  --workers N        processes (1)\n"
         "  --need-probes      fail when a rare path was never taken\n"
+        "  --need-faults N    fail when a kind of fault happened less often\n"
         "exit codes: 0 all well; 1 usage; %d a promise of safety broken; %d not live after\n"
-        "healing; %d an assertion or a memory fault; %d a probe never reached\n",
+        "healing; %d an assertion or a memory fault; %d a probe never reached, or too few faults\n",
         SIM_EXIT_SAFETY, SIM_EXIT_LIVENESS, SIM_EXIT_CRASH, SIM_EXIT_PROBE);
 }
 
@@ -191,6 +192,9 @@ static bool take_option(int c, const char *value)
     case 'w':
         opt.n_workers = (unsigned)n;
         return n > 0 && n <= WORKERS_MAX;
+    case 'F':
+        opt.need_faults = n;
+        return true;
     case 'P':
         opt.need_probes = true;
         return true;
@@ -201,13 +205,19 @@ static bool take_option(int c, const char *value)
 
 static bool take_options(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},   {"first-seed", required_argument, NULL, 'f'},
-        {"seconds", required_argument, NULL, 't'}, {"hours", required_argument, NULL, 'H'},
-        {"pinned", required_argument, NULL, 'p'},  {"replay", required_argument, NULL, 'r'},
-        {"verbose", no_argument, NULL, 'v'},       {"hash", no_argument, NULL, 'x'},
-        {"workers", required_argument, NULL, 'w'}, {"need-probes", no_argument, NULL, 'P'},
-        {"help", no_argument, NULL, 'h'},          {0}};
+    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
+                                            {"first-seed", required_argument, NULL, 'f'},
+                                            {"seconds", required_argument, NULL, 't'},
+                                            {"hours", required_argument, NULL, 'H'},
+                                            {"pinned", required_argument, NULL, 'p'},
+                                            {"replay", required_argument, NULL, 'r'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {"hash", no_argument, NULL, 'x'},
+                                            {"workers", required_argument, NULL, 'w'},
+                                            {"need-probes", no_argument, NULL, 'P'},
+                                            {"need-faults", required_argument, NULL, 'F'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'h') {
@@ -223,16 +233,17 @@ static bool take_options(int argc, char **argv)
 static int judge_probes(const struct counts *c)
 {
     int code = 0;
-    for (unsigned i = 0; i < SIM_PROBE_KINDS; i++) {
+    for (unsigned i = 0; i < SIM_PROBE_KINDS && opt.need_probes; i++) {
         if (c->probes[i] > 0)
             continue;
         printf("never: %s\n", probe_text((enum sim_probe)i));
         code = SIM_EXIT_PROBE;
     }
     for (unsigned i = 0; i < SIM_FAULT_KINDS; i++) {
-        if (c->faults[i] > 0)
+        if (c->faults[i] >= opt.need_faults)
             continue;
-        printf("never: %s\n", fault_text((enum sim_fault)i));
+        printf("less than %llu times: %s\n", (unsigned long long)opt.need_faults,
+               fault_text((enum sim_fault)i));
         code = SIM_EXIT_PROBE;
     }
     return code;
@@ -263,7 +274,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < opt.n_workers; i++)
         counts_add(&sum, &shared->counts[i]);
     counts_print(&sum, clock_now_us() - started_us);
-    if (code == 0 && opt.need_probes)
+    if (code == 0)
         code = judge_probes(&sum);
     return code;
 }

@@ -22,8 +22,9 @@ struct flight {
     struct transport_request *request;
     unsigned from, to; /* to: SIM_NODES when nobody is known to live there */
     uint32_t from_life;
-    bool ghost;  /* a copy: nobody waits for the answer */
-    bool copied; /* there is a copy: nobody can say that it was not delivered */
+    bool ghost;   /* a copy: nobody waits for the answer */
+    bool foreign; /* of another cluster: must be refused */
+    bool copied;  /* there is a copy: nobody can say that it was not delivered */
     uint64_t number, deadline_us;
 };
 
@@ -169,6 +170,8 @@ static void answered(struct node_request *r)
     t->http_status = r->err == 0 ? r->ret.reply.http_status : 503;
     if (!died)
         buf_append(&t->reply, r->ret.reply.body.data, r->ret.reply.body.len);
+    if (f->foreign && !died)
+        check_refused(s, f->to, &r->ret.reply.body);
     node_request_free(&r);
     if (f->ghost) { /* not freed here: its bytes may be looked at by the caller */
         go_home(f, ERR_IO, s->now_us);
@@ -192,7 +195,7 @@ static void visit(struct flight *f)
     struct sim *s = f->sim;
     struct node_request *r = node_request_new(NODE_PEER);
     f->stage = VISIT;
-    if (!s->healing && s->plan.ppm_replay > 0)
+    if (!s->healing && !f->foreign)
         remember(s, f);
     trace_message(f, "arrived");
     r->owner = f;
@@ -203,13 +206,52 @@ static void visit(struct flight *f)
     process_submit(s, f->to, r);
 }
 
+static const struct uuid foreign_cluster = {0xf0f0f0f0, 1};
+
+/* What any node answers that is asked for another; or who it is. */
+static void answer_as_foreigner(struct flight *f)
+{
+    struct sim *s = f->sim;
+    struct wire_message question, answer = {0};
+    if (wire_decode(f->request->body.data, f->request->body.len, &question) < 0) {
+        go_home(f, ERR_IO, s->now_us);
+        return;
+    }
+    const struct wire_header *h = &question.header;
+    answer.header = (struct wire_header){.type = WIRE_REFUSED,
+                                         .cluster = foreign_cluster,
+                                         .from = {0xf0f0f0f0, 2},
+                                         .to = h->from,
+                                         .to_incarnation = h->from_incarnation,
+                                         .from_incarnation = 3,
+                                         .term = 1000000,
+                                         .seq = h->seq};
+    answer.refused.code = ERR_ID_MISMATCH;
+    if (h->type == WIRE_HELLO && uuid_is_zero(h->to)) {
+        answer.header.type = WIRE_HELLO_REPLY;
+        answer.hello_reply.has_data = true;
+        memcpy(answer.hello_reply.addr, f->request->addr, sizeof answer.hello_reply.addr);
+        answer.hello_reply.leader = answer.header.from;
+        memcpy(answer.hello_reply.leader_addr, f->request->addr, sizeof answer.hello_reply.addr);
+    }
+    wire_message_free(&question);
+    f->request->http_status = answer.header.type == WIRE_REFUSED ? 409 : 200;
+    wire_encode(&answer, &f->request->reply);
+    go_home(f, 0, s->now_us + latency(s));
+}
+
 static void arrive(struct flight *f)
 {
     struct sim *s = f->sim;
     f->to = resident(s, f->request->addr);
-    if (f->to == SIM_NODES || !is_up(s, f->to)) {
+    /* Whoever belongs to no cluster yet may be taken into any. */
+    bool no_way = f->foreign && f->to < SIM_NODES && is_up(s, f->to) &&
+                  uuid_is_zero(s->nodes[f->to].driver->identity.cluster);
+    if (f->to == SIM_NODES || !is_up(s, f->to) || no_way) {
         if (f->ghost)
             flight_free(f);
+        else if (f->to < SIM_NODES && s->nodes[f->to].squatted && !is_cut(s, f->from, f->to))
+            answer_as_foreigner(f);
         else
             go_home(f, ERR_UNREACHABLE, s->now_us + s->plan.latency_min_us);
         return;
@@ -283,21 +325,42 @@ void net_heal(struct sim *s)
             net_unclog(s, from, to);
 }
 
-void net_replay(struct sim *s)
+/* The ids are right, the cluster is not, and the term is above all. */
+static bool make_foreign(const struct buf *body, struct buf *ret_body)
+{
+    struct wire_message m;
+    if (wire_decode(body->data, body->len, &m) < 0)
+        return false;
+    bool is_of_core = m.header.type == WIRE_APPEND || m.header.type == WIRE_VOTE ||
+                      m.header.type == WIRE_READ_INDEX || m.header.type == WIRE_TIMEOUT_NOW;
+    if (is_of_core) {
+        m.header.cluster = foreign_cluster;
+        m.header.term = m.raft.term = m.header.term + 3;
+        wire_encode(&m, ret_body);
+    }
+    wire_message_free(&m);
+    return is_of_core;
+}
+
+void net_replay(struct sim *s, bool foreign)
 {
     const struct replay *r = &s->replays[sim_random(s, 0, SIM_REPLAYS - 1)];
-    if (r->body.len == 0)
+    struct buf body = BUF_INIT;
+    if (r->body.len == 0 || (foreign && !make_foreign(&r->body, &body)))
         return;
-    fault_count(s, FAULT_REPLAY);
+    if (!foreign)
+        buf_append(&body, r->body.data, r->body.len);
+    fault_count(s, foreign ? FAULT_FOREIGN : FAULT_REPLAY);
     struct flight *f = mem_zalloc(sizeof *f);
     f->sim = s;
     f->from = r->from;
     f->ghost = true;
+    f->foreign = foreign;
     f->deadline_us = s->now_us;
     f->request = transport_request_new();
     f->request->path = r->path;
     memcpy(f->request->addr, r->addr, sizeof r->addr);
-    buf_append(&f->request->body, r->body.data, r->body.len);
+    f->request->body = body;
     f->number = ++s->sent;
     sim_at(s, s->now_us + 1, EVENT_NET, f->from, 0, 0, f);
 }

@@ -22,6 +22,7 @@ static void plan_options(struct sim *s, struct node_options *o)
     o->disk_stall_ms = 5 * o->election_max_ms;
     unsigned entries_max = sim_random(s, 0, 2) == 0 ? 3 : 64;
     o->append_entries_max = (unsigned)sim_random(s, 1, entries_max);
+    o->clock_drift_ms = sometimes(s, 40, 1, o->election_min_ms / 2);
     o->disk_stall_ms = sometimes(s, 50, 100, 3000);
     o->append_bytes_max = (size_t)1 << sim_random(s, 8, 20);
     o->window = (unsigned)sim_random(s, 1, 8);
@@ -48,6 +49,7 @@ static void plan_load(struct sim *s, struct plan *p)
     p->n_keys = (unsigned)sim_random(s, 1, SIM_KEYS_MAX);
     p->think_us = sim_random(s, 20, 600) * SIM_MS;
     p->pct_read = (unsigned)sim_random(s, 10, 80);
+    p->pct_lease = p->options.clock_drift_ms > 0 ? (unsigned)sim_random(s, 20, 100) : 0;
     p->pct_delete = sometimes(s, 60, 1, 30);
     p->pct_batch = sometimes(s, 50, 1, 30);
     p->pct_retry = (unsigned)sim_random(s, 0, 100);
@@ -73,14 +75,20 @@ static void plan_weather(struct sim *s, struct plan *p)
     uint64_t disk_us = disks_us[sim_random(s, 0, 3)];
     p->disk_max_us = p->disk_min_us + sim_random(s, 100, disk_us);
     p->drift_ppm_max = sometimes(s, 50, 10, 100000);
+    if (p->options.clock_drift_ms == 0)
+        return;
+    /* Two clocks go apart by twice that over an election timeout, and by less than was promised. */
+    unsigned bound_ppm = p->options.clock_drift_ms * 450000 / p->options.election_min_ms;
+    p->drift_ppm_max = (unsigned)sim_random(s, 0, bound_ppm < 300000 ? bound_ppm : 300000);
 }
 
 static void plan_faults(struct sim *s, struct plan *p)
 {
     static const enum sim_fault picked[] = {
-        FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BRIDGE, FAULT_CLOG,    FAULT_REPLAY, FAULT_KILL,
-        FAULT_STOP,      FAULT_PAUSE,   FAULT_SLOW,   FAULT_STALL,   FAULT_EIO,    FAULT_DRIFT,
-        FAULT_JUMP,      FAULT_SUSPEND, FAULT_POWER,  FAULT_TRANSFER};
+        FAULT_PARTITION, FAULT_ONE_WAY,  FAULT_BRIDGE,  FAULT_CLOG,  FAULT_REPLAY,
+        FAULT_KILL,      FAULT_STOP,     FAULT_PAUSE,   FAULT_SLOW,  FAULT_STALL,
+        FAULT_EIO_WRITE, FAULT_EIO_SYNC, FAULT_DRIFT,   FAULT_TWICE, FAULT_FOREIGN,
+        FAULT_SQUATTER,  FAULT_JUMP,     FAULT_SUSPEND, FAULT_POWER, FAULT_TRANSFER};
     static const uint64_t gaps_ms[] = {100, 300, 1000, 4000};
     uint64_t gap_ms = gaps_ms[sim_random(s, 0, 3)];
     p->fault_gap_us = sim_random(s, gap_ms / 2, 2 * gap_ms) * SIM_MS;
@@ -88,12 +96,16 @@ static void plan_faults(struct sim *s, struct plan *p)
     p->pct_at_leader = (unsigned)sim_random(s, 0, 100);
     for (unsigned i = 0; i < sizeof picked / sizeof picked[0]; i++)
         p->weights[picked[i]] = sometimes(s, 60, 1, 10);
-    p->weights[FAULT_WIPE] = sometimes(s, 50, 1, 3);
-    p->weights[FAULT_WIPE_SAME] = sometimes(s, 30, 1, 3);
+    p->weights[FAULT_BIT_FLIP] = sometimes(s, 60, 1, 8);
+    p->weights[FAULT_WIPE] = sometimes(s, 60, 1, 5);
+    p->weights[FAULT_WIPE_SAME] = sometimes(s, 60, 1, 8);
     /* Only where nobody removes it from the configuration: then nobody may add it again. */
     if (!p->by_peers || p->operator_gap_us != 0)
         p->weights[FAULT_WIPE_SAME] = 0;
     p->weights[FAULT_MOVE] = sometimes(s, 40, 1, 3);
+    /* Leases are for clocks that do not lie. */
+    if (p->options.clock_drift_ms > 0)
+        p->weights[FAULT_JUMP] = p->weights[FAULT_SUSPEND] = 0;
     if (p->ppm_replay == 0)
         p->weights[FAULT_REPLAY] = 0;
 }

@@ -140,6 +140,7 @@ void process_start(struct sim *s, unsigned i)
     struct sim_node *n = &s->nodes[i];
     ASSERT(!n->driver);
     n->life++;
+    n->squatted = false;
     n->disk.identity.boot++;
     n->options.seed = rng_next(&s->rng);
     n->driver = driver_new(&n->options, &n->disk.identity);
@@ -155,6 +156,17 @@ void process_start(struct sim *s, unsigned i)
           (unsigned long long)n->disk.identity.boot, (unsigned long long)n->disk.n_log);
     check_started(s, i);
     process_wake(s, i);
+}
+
+/* Here the lock is only said to be there; store/ has it, and tests of its own. It comes before
+ * anything is written: the one that runs must not see a difference. */
+void process_start_twice(struct sim *s, unsigned i)
+{
+    const struct sim_node *n = &s->nodes[i];
+    ASSERT(n->driver);
+    trace(s, "node %u is started a second time: the data directory is in use", i);
+    SIM_SAFE(s, n->driver->identity.boot == n->disk.identity.boot,
+             "node %u: the second start counts", i);
 }
 
 static void drop_mail(struct sim_node *n)
@@ -222,7 +234,7 @@ void process_wipe(struct sim *s, unsigned i, bool same_id)
     disk_wipe(&n->disk, same_id);
     n->id_used_up = same_id;
     n->seen_config = (struct raft_config){0};
-    n->ever_voted = false;
+    n->ever_voted = n->seen_outsider = false;
 }
 
 int process_of(const struct sim *s, const struct raft_member *m)

@@ -40,7 +40,8 @@ struct plan {
     struct node_options options;
     unsigned n_clients, n_keys;
     uint64_t think_us; /* of a client, in the mean */
-    unsigned pct_read, pct_delete, pct_batch, pct_retry, pct_twin, ppm_vanish, ppm_oversized;
+    unsigned pct_read, pct_lease, pct_delete, pct_batch, pct_retry, pct_twin, ppm_vanish,
+        ppm_oversized;
     size_t value_max, oversized_max;
     uint64_t latency_min_us, latency_max_us;
     unsigned ppm_drop, ppm_delay, ppm_duplicate, ppm_reset, ppm_replay;
@@ -99,6 +100,7 @@ struct disk {
     struct list loads;            /* struct storage_load */
     bool busy;
     uint64_t stalled_until_us;
+    enum sim_fault fails; /* the next write ends so: FAULT_EIO_*; SIM_FAULT_KINDS: it does not */
 };
 
 struct link {
@@ -127,12 +129,14 @@ struct sim_node {
     uint64_t paused_until_us;
     uint64_t slow_us, slow_until_us; /* a turn takes so much longer */
     unsigned moves;
+    bool squatted;     /* it is down, and another cluster has a node at its address */
     bool lost;         /* a wiped disk: the id it had is gone */
     bool id_used_up;   /* another disk had this id before */
     unsigned wiped_as; /* the number of the last time its disk was wiped; 0: never */
     bool ever_voted;   /* it was a voter of some configuration, with this disk */
     /* as of the last check */
     struct raft_status seen;
+    bool seen_outsider;
     struct raft_config seen_config;
     struct raft_pos seen_config_pos;
     uint64_t lag_max; /* entries behind the committed log, since it was last level */
@@ -283,6 +287,8 @@ void plan_make(struct sim *s);
 /* ---- process.c ---- */
 void process_init(struct sim *s, unsigned i);
 void process_start(struct sim *s, unsigned i);
+/* A second daemon on the same data directory. */
+void process_start_twice(struct sim *s, unsigned i);
 /* As SIGKILL, or a loss of power. */
 void process_kill(struct sim *s, unsigned i);
 /* As SIGTERM: leadership is handed over; process_kill() is to follow. */
@@ -316,6 +322,8 @@ void disk_done(struct sim *s, unsigned i, uint64_t life);
 /* What was not answered yet is there or not. */
 void disk_crash(struct sim *s, unsigned i);
 void disk_wipe(struct disk *d, bool same_id);
+/* Changes one bit of one entry. False: there is none, or nobody noticed when it was read again. */
+bool disk_flip_bit(struct sim *s, unsigned i);
 void disk_free(struct disk *d);
 bool disk_has(const struct disk *d, struct raft_pos pos);
 
@@ -326,7 +334,9 @@ void net_event(struct sim *s, struct flight *f);
 void net_free(struct sim *s);
 void net_unclog(struct sim *s, unsigned from, unsigned to);
 void net_heal(struct sim *s);
-void net_replay(struct sim *s);
+/* Sends an old message again; `foreign`: as a node of another cluster would, whose ids are the same
+ * (a restored backup, PITFALLS 34). */
+void net_replay(struct sim *s, bool foreign);
 void flight_free(struct flight *f);
 
 /* ---- clients.c ---- */
@@ -352,6 +362,8 @@ void operator_completed(struct sim *s, struct call *c);
 void faults_start(struct sim *s);
 void fault_act(struct sim *s);
 void fault_heal(struct sim *s, const struct event *e);
+/* A write fails: the process ends. */
+void fault_disk_failed(struct sim *s, unsigned i);
 void faults_end(struct sim *s);
 static inline void fault_count(struct sim *s, enum sim_fault f)
 {
@@ -371,6 +383,8 @@ void check_end(struct sim *s);
 bool check_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask);
 /* A message that a node is about to answer. */
 void check_answered(struct sim *s, unsigned node, const struct transport_request *t);
+/* The answer to a message of another cluster. */
+void check_refused(struct sim *s, unsigned node, const struct buf *answer);
 
 /* ---- model.c ---- */
 struct model *model_new(void);

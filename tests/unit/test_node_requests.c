@@ -106,6 +106,47 @@ static void test_isolated_leader_serves_no_read(void **state)
     world_free(&w);
 }
 
+static bool is_read_at_once(struct world *w, unsigned i, bool by_lease)
+{
+    struct node_request *r = world_request(w, NODE_READ, 100);
+    r->in.read.by_lease = by_lease;
+    world_submit(w, i, r);
+    bool at_once = world_is_done(r) && r->err == 0;
+    world_run(w, 1500);
+    assert_true(world_is_done(r));
+    node_request_free(&r);
+    return at_once;
+}
+
+/* 46: cut off, it can ask nobody; for less than an election timeout it need not. */
+static void test_read_by_lease_is_served_without_asking_as_long_as_the_lease_lasts(void **state)
+{
+    (void)state;
+    for (unsigned isolated_ms = 0; isolated_ms <= 300; isolated_ms += 300) {
+        for (unsigned drift_ms = 0; drift_ms <= 20; drift_ms += 20) {
+            struct world w;
+            world_init(&w, 3);
+            for (unsigned i = 0; i < 3; i++) {
+                w.nodes[i].options.clock_drift_ms = drift_ms;
+                world_start(&w, i);
+            }
+            assert_int_equal(world_init_cluster(&w, 0), 0);
+            for (unsigned i = 1; i < 3; i++)
+                assert_int_equal(world_add_learner(&w, 0, i), 0);
+            assert_int_equal(world_change(&w, 0, 7), 0);
+            world_wait_for_leader(&w);
+            unsigned leader = (unsigned)world_leader(&w);
+            world_run(&w, 1000);
+            w.nodes[leader].isolated = true;
+            world_run(&w, isolated_ms);
+            bool expected = drift_ms > 0 && isolated_ms == 0;
+            assert_int_equal(is_read_at_once(&w, leader, true), expected);
+            assert_false(is_read_at_once(&w, leader, false));
+            world_free(&w);
+        }
+    }
+}
+
 /* 51: what the old leader had proposed is lost; whoever waits for it must not wait for ever. */
 static void test_write_lost_with_its_leader_goes_through_the_next(void **state)
 {
@@ -160,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_write_survives_death_of_leader_and_is_applied_once),
         cmocka_unit_test(test_write_without_quorum_ends_unknown_at_its_deadline),
         cmocka_unit_test(test_isolated_leader_serves_no_read),
+        cmocka_unit_test(test_read_by_lease_is_served_without_asking_as_long_as_the_lease_lasts),
         cmocka_unit_test(test_write_lost_with_its_leader_goes_through_the_next),
         cmocka_unit_test(test_restart_of_all_keeps_everything),
     };
