@@ -108,6 +108,7 @@ int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log
     log->path = store_path(dir, "log");
     struct open_call call = {log, map_bytes, false, reason};
     int err;
+    store_guard_prepare();
     if (!store_guard(open_env, &call, &err))
         err = lost(log, reason);
     if (err) {
