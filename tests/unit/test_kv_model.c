@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * kv/ against a naive model: random histories with repetitions, late copies,
- * restarts and membership changes, run on two instances at once.
+ * restarts and membership changes, run on two instances at once: one that has
+ * all in its memtable, and one over a base with checkpoints, crashes and
+ * snapshots in between.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,10 +13,10 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kv/view.h"
+#include "kv_machine.h"
 
 #define MODEL_KEYS  40
 #define MODEL_NODES 3
@@ -101,7 +103,8 @@ static void key_text(unsigned key, char out[40])
     snprintf(out, 40, "%.*skey%u", (int)(key % 5), "//////", key * 7919 % 1000);
 }
 
-static struct kv_result apply_model_op(struct kv *kv, const struct model_op *op, struct kv_pos pos)
+/* The command's bytes, appended. */
+static void encode_op(const struct kv *kv, const struct model_op *op, struct buf *out)
 {
     uint8_t value[300], header[KV_ORIGIN_BYTES_MAX];
     char key[40];
@@ -116,13 +119,8 @@ static struct kv_result apply_model_op(struct kv *kv, const struct model_op *op,
                                op->seq,
                                op->floor,
                                kv_member_since(kv, (struct uuid){0xd, op->node})};
-    struct buf b = BUF_INIT;
-    struct kv_result result;
-    buf_append(&b, header, kv_origin_encode(&origin, header));
-    kv_body_encode(KV_SINGLE, &kv_op, 1, &b);
-    assert_int_equal(kv_apply(kv, pos, b.data, b.len, &result), 0);
-    buf_free(&b);
-    return result;
+    buf_append(out, header, kv_origin_encode(&origin, header));
+    kv_body_encode(KV_SINGLE, &kv_op, 1, out);
 }
 
 static void assert_same_answer(const struct kv_result *r, const struct model_op *op, uint64_t old)
@@ -162,37 +160,34 @@ static void assert_same_keys(struct kv *kv, const struct model *m)
     assert_int_equal(kv_stats(kv).n_keys, n);
 }
 
-static uint32_t record_crc(uint32_t crc, const struct kv_record *r)
-{
-    uint64_t numbers[] = {r->value.revision, r->value.create_revision, r->value.version};
-    crc = crc32c(crc, r->key, r->key_len);
-    crc = crc32c(crc, r->value.data, r->value.len);
-    return crc32c(crc, numbers, sizeof numbers);
-}
-
-/* Over all that a view shows, whose keys must ascend. */
 static uint32_t dump_crc(const struct kv *kv)
 {
     struct kv_view *view = kv_view_new(kv);
-    struct kv_cursor *c = kv_view_cursor(view);
-    struct kv_record r;
-    char last[40] = "";
-    uint32_t crc = 0;
-    int err = kv_cursor_seek(c, NULL, 0, &r);
-    for (; err == 0; err = kv_cursor_next(c, &r)) {
-        char text[40] = {0};
-        memcpy(text, r.key, r.key_len);
-        assert_true(strcmp(last, text) < 0);
-        memcpy(last, text, sizeof last);
-        crc = record_crc(crc, &r);
-    }
-    assert_int_equal(err, ERR_NOT_FOUND);
-    kv_cursor_close(&c);
+    uint32_t crc = kv_view_crc(view);
     kv_view_close(&view);
     return crc;
 }
 
-static void change_members(struct model *m, struct kv *kv[2], struct rng *rng, struct kv_pos pos)
+/* Keys, sessions and counts, byte for byte. */
+static void assert_same_state(const struct kv *a, const struct kv *b)
+{
+    struct buf meta_a = BUF_INIT, meta_b = BUF_INIT;
+    kv_meta(a, &meta_a);
+    kv_meta(b, &meta_b);
+    assert_int_equal(meta_a.len, meta_b.len);
+    assert_memory_equal(meta_a.data, meta_b.data, meta_a.len);
+    buf_free(&meta_a);
+    buf_free(&meta_b);
+    assert_int_equal(dump_crc(a), dump_crc(b));
+}
+
+/* The two instances. */
+struct pair {
+    struct kv *plain;
+    struct kv_machine *machine;
+};
+
+static void change_members(struct model *m, struct pair *p, struct rng *rng, struct kv_pos pos)
 {
     struct uuid ids[MODEL_NODES];
     unsigned n = 0;
@@ -204,8 +199,8 @@ static void change_members(struct model *m, struct kv *kv[2], struct rng *rng, s
         if (member)
             ids[n++] = (struct uuid){0xd, i};
     }
-    for (unsigned i = 0; i < 2; i++)
-        kv_apply_members(kv[i], pos, ids, n);
+    kv_apply_members(p->plain, pos, ids, n);
+    kv_machine_apply_members(p->machine, pos, ids, n);
 }
 
 /* What happened in a run, so that a run that tests nothing is noticed. */
@@ -213,54 +208,69 @@ struct tally {
     unsigned n_applied, n_repeated, n_stale;
 };
 
-static void step(struct model *m, struct kv *kv[2], const struct model_op *op, struct kv_pos pos,
+static void step(struct model *m, struct pair *p, const struct model_op *op, struct kv_pos pos,
                  struct tally *tally)
 {
     uint64_t expected_pos = 0, old = 0;
     int expected = model_apply(m, op, pos.index, &expected_pos, &old);
+    struct kv_result results[2];
+    struct buf command = BUF_INIT;
+    encode_op(p->plain, op, &command);
+    assert_int_equal(kv_apply(p->plain, pos, command.data, command.len, &results[0]), 0);
+    kv_machine_apply(p->machine, pos, command.data, command.len, &results[1]);
+    buf_free(&command);
     for (unsigned i = 0; i < 2; i++) {
-        struct kv_result r = apply_model_op(kv[i], op, pos);
-        assert_int_equal(r.err, expected);
+        assert_int_equal(results[i].err, expected);
         if (expected)
             continue;
-        assert_int_equal(r.pos.index, expected_pos);
-        assert_same_answer(&r, op, old);
+        assert_int_equal(results[i].pos.index, expected_pos);
+        assert_same_answer(&results[i], op, old);
     }
     tally->n_stale += expected != 0;
     tally->n_applied += !expected && expected_pos == pos.index;
     tally->n_repeated += !expected && expected_pos != pos.index;
 }
 
+static void run_history(struct model *m, struct pair *p, struct rng *rng, struct tally *tally)
+{
+    uint64_t boots[MODEL_NODES] = {1, 1, 1}, heads[MODEL_NODES] = {1, 1, 1};
+    for (uint64_t index = 2; index < 4000; index++) {
+        struct kv_pos pos = {1 + index / 100, index};
+        unsigned node = (unsigned)rng_range(rng, 0, MODEL_NODES - 1);
+        heads[node]++;
+        if (heads[node] == MODEL_SEQS || rng_range(rng, 0, 200) == 0) {
+            boots[node]++;
+            heads[node] = 1;
+        }
+        if (rng_range(rng, 0, 300) == 0) {
+            change_members(m, p, rng, pos);
+            continue;
+        }
+        struct model_op op = random_op(rng, boots, heads);
+        step(m, p, &op, pos, tally);
+        if (rng_range(rng, 0, 9) == 0)
+            kv_machine_disturb(p->machine, rng, p->plain);
+        if (index % 50 == 0) {
+            assert_same_keys(p->plain, m);
+            assert_same_keys(kv_machine_kv(p->machine), m);
+            assert_same_state(p->plain, kv_machine_kv(p->machine));
+        }
+    }
+}
+
 static void run_model(uint64_t seed)
 {
     struct rng rng = {seed};
     struct model *m = mem_zalloc(sizeof *m);
-    struct kv *kv[2] = {kv_new(), kv_new()};
-    uint64_t boots[MODEL_NODES] = {1, 1, 1}, heads[MODEL_NODES] = {1, 1, 1};
+    struct pair p = {kv_new(), kv_machine_new()};
     struct tally tally = {0};
-    change_members(m, kv, &rng, (struct kv_pos){1, 1});
-    for (uint64_t index = 2; index < 4000; index++) {
-        struct kv_pos pos = {1 + index / 100, index};
-        unsigned node = (unsigned)rng_range(&rng, 0, MODEL_NODES - 1);
-        heads[node]++;
-        if (heads[node] == MODEL_SEQS || rng_range(&rng, 0, 200) == 0) {
-            boots[node]++;
-            heads[node] = 1;
-        }
-        if (rng_range(&rng, 0, 300) == 0) {
-            change_members(m, kv, &rng, pos);
-            continue;
-        }
-        struct model_op op = random_op(&rng, boots, heads);
-        step(m, kv, &op, pos, &tally);
-        if (index % 50 == 0)
-            assert_same_keys(kv[0], m);
-    }
+    change_members(m, &p, &rng, (struct kv_pos){1, 1});
+    run_history(m, &p, &rng, &tally);
     assert_true(tally.n_applied > 300 && tally.n_repeated > 100 && tally.n_stale > 100);
-    assert_int_equal(dump_crc(kv[0]), dump_crc(kv[1]));
-    assert_int_equal(kv_stats(kv[0]).bytes, kv_stats(kv[1]).bytes);
-    kv_free(&kv[0]);
-    kv_free(&kv[1]);
+    assert_true(kv_machine_least_done(p.machine) >= 5);
+    assert_same_state(p.plain, kv_machine_kv(p.machine));
+    kv_free(&p.plain);
+    kv_machine_free(&p.machine);
     mem_free(m);
 }
 
