@@ -15,6 +15,8 @@
 #include "store/guard.h"
 
 #define N_NAMED_DBS 4
+/* Each open view of the state is one; LMDB's default is 126. A place is 64 bytes. */
+#define N_READERS   1024
 
 int store_lmdb_error(int rc)
 {
@@ -56,6 +58,8 @@ static int try_open(const char *path, size_t map_bytes, MDB_env **ret_env)
         rc = mdb_env_set_mapsize(env, map_bytes);
     if (!rc)
         rc = mdb_env_set_maxdbs(env, N_NAMED_DBS);
+    if (!rc)
+        rc = mdb_env_set_maxreaders(env, N_READERS);
     if (!rc)
         rc = mdb_env_open(env, path, MDB_NOTLS, 0600);
     if (rc)

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT
+ * Views: a list of runs and an LMDB read transaction that agree, because both
+ * are taken under the lock under which a merged run leaves the list. The run
+ * shadows what is half merged below it.
+ *
+ * An open read transaction keeps pages from being used again, so it is ended
+ * when the view is too old, wherever its owner is. What LMDB gave is therefore
+ * copied; what runs gave is theirs and stays.
+ */
+#include "store/state_impl.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct state_view *state_view_of(struct kv_base_view *view)
+{
+    return (struct state_view *)view;
+}
+
+/* CORRUPT is told once to whoever runs the node, beside being returned. */
+static int told(struct state *s, int err, struct buf *reason)
+{
+    if (err == ERR_CORRUPT)
+        state_tell_damage(s, NULL, buf_str(reason));
+    buf_free(reason);
+    return err;
+}
+
+/* ---- transactions ---- */
+
+static int begin(struct state *s, MDB_txn **ret_txn)
+{
+    int rc;
+    if (s->n_idle > 0) {
+        MDB_txn *txn = s->idle[--s->n_idle];
+        rc = mdb_txn_renew(txn);
+        if (!rc)
+            *ret_txn = txn;
+        else
+            mdb_txn_abort(txn);
+    } else {
+        rc = mdb_txn_begin(s->db.env, NULL, MDB_RDONLY, ret_txn);
+    }
+    return rc ? state_db_failed(&s->db, NULL, "", rc) : 0;
+}
+
+/* With state.lock and the view's lock held. */
+static void end(struct state_view *v, int err)
+{
+    struct state *s = v->state;
+    if (!v->txn)
+        return;
+    if (s->n_idle < STATE_TXNS_IDLE) {
+        mdb_txn_reset(v->txn);
+        s->idle[s->n_idle++] = v->txn;
+    } else {
+        mdb_txn_abort(v->txn);
+    }
+    v->txn = NULL;
+    v->err = err;
+}
+
+void state_end_views(struct state *s, uint64_t ms, bool wait)
+{
+    uint64_t now_ms = clock_now_ms();
+    LIST_FOREACH (it, &s->views) {
+        struct state_view *v = LIST_ENTRY(it, struct state_view, link);
+        if (now_ms - v->since_ms < ms)
+            return; /* the rest is younger */
+        if (wait)
+            pthread_mutex_lock(&v->lock);
+        else if (pthread_mutex_trylock(&v->lock) != 0)
+            continue;
+        end(v, ERR_TIMEOUT);
+        pthread_mutex_unlock(&v->lock);
+    }
+}
+
+/* ---- get ---- */
+
+/* NOT_FOUND: no run knows the key. */
+static int get_from_runs(struct state_view *v, const void *key, size_t len,
+                         struct kv_record *ret_record)
+{
+    for (unsigned i = 0; i < v->n_runs; i++) {
+        int err = run_get(v->runs[i], key, len, ret_record, NULL);
+        if (err == ERR_CORRUPT)
+            state_tell_run(v->state, v->runs[i]);
+        if (err != ERR_NOT_FOUND)
+            return err;
+    }
+    return ERR_NOT_FOUND;
+}
+
+static int get_locked(struct state_view *v, const void *key, size_t len, struct kv_value *ret_value)
+{
+    struct kv_record record;
+    if (!v->txn)
+        return v->err;
+    int err = get_from_runs(v, key, len, &record);
+    if (!err && record.deleted)
+        return ERR_NOT_FOUND;
+    if (!err)
+        *ret_value = record.value;
+    if (err != ERR_NOT_FOUND)
+        return err;
+    struct buf reason = BUF_INIT;
+    err = state_db_get(&v->state->db, v->txn, key, len, &v->data, ret_value, &reason);
+    return told(v->state, err, &reason);
+}
+
+static int view_get(struct kv_base_view *view, const void *key, size_t len,
+                    struct kv_value *ret_value)
+{
+    struct state_view *v = state_view_of(view);
+    pthread_mutex_lock(&v->lock);
+    int err = get_locked(v, key, len, ret_value);
+    pthread_mutex_unlock(&v->lock);
+    return err;
+}
+
+/* ---- the cursor over LMDB ---- */
+
+struct db_cursor {
+    struct kv_cursor cursor; /* first */
+    struct state_view *view; /* borrowed */
+    MDB_cursor *keys;        /* opened by the first seek */
+    struct buf key, data;
+};
+
+/* Copies what LMDB's cursor stands at. */
+static int give(struct db_cursor *c, const MDB_val *key, const MDB_val *item,
+                struct kv_record *ret_record)
+{
+    struct state *s = c->view->state;
+    struct kv_record record = {.key_len = key->mv_size};
+    struct buf reason = BUF_INIT;
+    int err = state_db_load(&s->db, c->view->txn, key, item, &c->data, &record.value, &reason);
+    if (!err) {
+        buf_clear(&c->key);
+        buf_append(&c->key, key->mv_data, key->mv_size);
+        record.key = c->key.data;
+        *ret_record = record;
+    }
+    return told(s, err, &reason);
+}
+
+static int move(struct db_cursor *c, MDB_val key, MDB_cursor_op op, struct kv_record *ret_record)
+{
+    struct state_view *v = c->view;
+    struct state *s = v->state;
+    MDB_val item;
+    int rc = 0;
+    if (!v->txn)
+        return v->err;
+    if (!c->keys)
+        rc = mdb_cursor_open(v->txn, s->db.keys, &c->keys);
+    if (!rc)
+        rc = mdb_cursor_get(c->keys, &key, &item, op);
+    if (rc == MDB_NOTFOUND)
+        return ERR_NOT_FOUND;
+    if (!rc)
+        return give(c, &key, &item, ret_record);
+    struct buf reason = BUF_INIT;
+    return told(s, state_db_failed(&s->db, &reason, "the table of keys", rc), &reason);
+}
+
+static int db_seek(struct kv_cursor *cursor, const void *key, size_t len,
+                   struct kv_record *ret_record)
+{
+    struct db_cursor *c = (struct db_cursor *)cursor;
+    pthread_mutex_lock(&c->view->lock);
+    int err = move(c, (MDB_val){len, (void *)key}, len ? MDB_SET_RANGE : MDB_FIRST, ret_record);
+    pthread_mutex_unlock(&c->view->lock);
+    return err;
+}
+
+static int db_next(struct kv_cursor *cursor, struct kv_record *ret_record)
+{
+    struct db_cursor *c = (struct db_cursor *)cursor;
+    pthread_mutex_lock(&c->view->lock);
+    int err = move(c, (MDB_val){0, NULL}, MDB_NEXT, ret_record);
+    pthread_mutex_unlock(&c->view->lock);
+    return err;
+}
+
+static void db_close(struct kv_cursor *cursor)
+{
+    struct db_cursor *c = (struct db_cursor *)cursor;
+    if (c->keys)
+        mdb_cursor_close(c->keys); /* of a read transaction: before or after its end */
+    buf_free(&c->key);
+    buf_free(&c->data);
+    mem_free(c);
+}
+
+static struct kv_cursor *db_cursor_new(struct state_view *v)
+{
+    static const struct kv_cursor_ops ops = {db_seek, db_next, db_close};
+    struct db_cursor *c = mem_zalloc(sizeof *c);
+    c->cursor.ops = &ops;
+    c->view = v;
+    return &c->cursor;
+}
+
+static struct kv_cursor *view_cursor(struct kv_base_view *view)
+{
+    struct state_view *v = state_view_of(view);
+    struct kv_cursor *sources[STATE_RUNS_MAX + 1];
+    for (unsigned i = 0; i < v->n_runs; i++)
+        sources[i] = run_cursor(v->runs[i]);
+    sources[v->n_runs] = db_cursor_new(v);
+    return kv_merge_new(sources, v->n_runs + 1, false);
+}
+
+/* ---- the life of a view ---- */
+
+static void view_close(struct kv_base_view *view)
+{
+    struct state_view *v = state_view_of(view);
+    struct state *s = v->state;
+    pthread_mutex_lock(&s->lock);
+    list_remove(&v->link);
+    if (--s->n_views == 0 && s->draining)
+        pthread_cond_signal(&s->drained);
+    end(v, ERR_TIMEOUT);
+    pthread_mutex_unlock(&s->lock);
+    for (unsigned i = 0; i < v->n_runs; i++) {
+        state_tell_run(s, v->runs[i]); /* a cursor may have met it */
+        run_unref(&v->runs[i]);
+    }
+    pthread_mutex_destroy(&v->lock);
+    buf_free(&v->data);
+    mem_free(v);
+    state_unref(s);
+}
+
+struct kv_base_view *state_view_new(struct kv_base *base)
+{
+    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_close};
+    struct state *s = (struct state *)base;
+    struct state_view *v = mem_zalloc(sizeof *v);
+    v->view.ops = &ops;
+    v->state = s;
+    pthread_mutex_init(&v->lock, NULL);
+    state_ref(s);
+    pthread_mutex_lock(&s->lock);
+    v->since_ms = clock_now_ms();
+    v->err = begin(s, &v->txn);
+    while (v->n_runs < s->n_runs) {
+        v->runs[v->n_runs] = run_ref(s->runs[s->n_runs - 1 - v->n_runs].run);
+        v->n_runs++;
+    }
+    list_push_back(&s->views, &v->link);
+    s->n_views++;
+    pthread_mutex_unlock(&s->lock);
+    return &v->view;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ * Records are absolute, so that bringing one in again does no harm. The mark
+ * counts what is in the tables: so every record that goes is looked at first.
+ */
+#include "store/state_write.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+
+/* What a small record costs at most: a page of its own is written for it. */
+#define RECORD_COST 4096
+
+static void fail(struct state_write *w, const char *what, int rc)
+{
+    if (w->err || !rc)
+        return;
+    w->err = state_db_failed(w->db, w->reason, what, rc);
+    w->map_full = rc == MDB_MAP_FULL;
+}
+
+void state_write_begin(struct state_write *w, struct state_db *db, const struct state_mark *mark,
+                       size_t bytes_max, struct buf *reason)
+{
+    *w = (struct state_write){.db = db, .mark = *mark, .bytes_max = bytes_max, .reason = reason};
+    fail(w, "a slice", mdb_txn_begin(db->env, NULL, 0, &w->txn));
+    if (!w->err)
+        fail(w, "the table of keys", mdb_cursor_open(w->txn, db->keys, &w->keys));
+}
+
+/* ---- chunks ---- */
+
+static void put_chunk(struct state_write *w, const uint8_t *data, size_t len)
+{
+    uint8_t key_bytes[STATE_CHUNK_KEY_BYTES];
+    state_chunk_key(w->mark.part_id, w->mark.part_bytes / STATE_ITEM_BYTES_MAX, key_bytes);
+    MDB_val key = {sizeof key_bytes, key_bytes}, value = {len, (void *)data};
+    fail(w, "the chunks", mdb_put(w->txn, w->db->chunks, &key, &value, 0));
+    w->mark.part_bytes += len;
+    w->bytes += RECORD_COST;
+}
+
+/* Goes on writing a large value. True: all of it is there, as *ret_id. */
+static bool put_chunks(struct state_write *w, const uint8_t *data, size_t len, uint64_t *ret_id)
+{
+    struct state_mark *m = &w->mark;
+    if (!m->part_id)
+        m->part_id = m->next_id++;
+    while (m->part_bytes < len) {
+        size_t left = len - (size_t)m->part_bytes;
+        if (w->bytes >= w->bytes_max)
+            return false;
+        put_chunk(w, data + m->part_bytes,
+                  left < STATE_ITEM_BYTES_MAX ? left : STATE_ITEM_BYTES_MAX);
+        if (w->err)
+            return false;
+    }
+    *ret_id = m->part_id;
+    m->part_id = m->part_bytes = 0;
+    return true;
+}
+
+static void delete_chunks(struct state_write *w, uint64_t id, uint64_t bytes)
+{
+    uint8_t key_bytes[STATE_CHUNK_KEY_BYTES];
+    for (uint64_t n = 0; n * STATE_ITEM_BYTES_MAX < bytes && !w->err; n++) {
+        MDB_val key = {sizeof key_bytes, key_bytes};
+        state_chunk_key(id, n, key_bytes);
+        fail(w, "the chunks", mdb_del(w->txn, w->db->chunks, &key, NULL));
+    }
+}
+
+/* ---- records ---- */
+
+/* A record that is replaced or deleted; LMDB's item is of no use afterwards. */
+static void forget(struct state_write *w, const MDB_val *key, const MDB_val *item,
+                   struct state_record *ret_old)
+{
+    if (state_record_decode(key->mv_data, key->mv_size, item->mv_data, item->mv_size, ret_old)) {
+        w->err = state_db_damaged_key(w->db, w->reason, key->mv_data, key->mv_size,
+                                      "does not match its checksum");
+        return;
+    }
+    w->mark.n_keys--;
+    w->mark.bytes -= key->mv_size + ret_old->value.len;
+    w->mark.sum -= ret_old->crc;
+}
+
+static void delete_old_chunks(struct state_write *w, const struct state_record *old)
+{
+    if (!w->err && old->chunked)
+        delete_chunks(w, old->id, old->value.len);
+}
+
+static void delete_record(struct state_write *w, MDB_val key)
+{
+    struct state_record old = {0};
+    MDB_val found = key, item;
+    int rc = mdb_cursor_get(w->keys, &found, &item, MDB_SET_KEY);
+    if (rc == MDB_NOTFOUND)
+        return;
+    fail(w, "the table of keys", rc);
+    if (!w->err)
+        forget(w, &key, &item, &old);
+    if (!w->err)
+        fail(w, "the table of keys", mdb_cursor_del(w->keys, 0));
+    delete_old_chunks(w, &old);
+}
+
+static void put_record(struct state_write *w, MDB_val key, struct state_record *r)
+{
+    uint8_t bytes[STATE_ITEM_BYTES_MAX];
+    struct state_record old = {0};
+    size_t len = state_record_encode(r, key.mv_data, key.mv_size, bytes);
+    MDB_val item = {len, bytes};
+    int rc = mdb_cursor_put(w->keys, &key, &item, MDB_NOOVERWRITE);
+    if (rc == MDB_KEYEXIST) { /* the item is the one that is there, and the cursor at it */
+        forget(w, &key, &item, &old);
+        if (w->err)
+            return;
+        item = (MDB_val){len, bytes};
+        rc = mdb_cursor_put(w->keys, &key, &item, MDB_CURRENT);
+    }
+    fail(w, "the table of keys", rc);
+    w->mark.n_keys++;
+    w->mark.bytes += key.mv_size + r->value.len;
+    w->mark.sum += r->crc;
+    delete_old_chunks(w, &old);
+}
+
+bool state_write_record(struct state_write *w, const struct kv_record *record)
+{
+    struct state_mark *m = &w->mark;
+    if (w->err || w->bytes >= w->bytes_max)
+        return false;
+    MDB_val key = {record->key_len, (void *)record->key};
+    struct state_record r = {.value = record->value};
+    r.chunked = !record->deleted && record->value.len > STATE_INLINE_BYTES_MAX;
+    if (r.chunked) {
+        if (!put_chunks(w, record->value.data, record->value.len, &r.id))
+            return false;
+        r.value_crc = crc32c(0, record->value.data, record->value.len);
+    }
+    if (record->deleted)
+        delete_record(w, key);
+    else
+        put_record(w, key, &r);
+    ASSERT(record->key_len <= sizeof m->key);
+    memcpy(m->key, record->key, record->key_len);
+    m->key_len = record->key_len;
+    w->bytes += RECORD_COST;
+    return !w->err;
+}
+
+bool state_write_end_run(struct state_write *w, uint64_t run_seq, struct kv_pos pos,
+                         const void *meta, size_t meta_len)
+{
+    struct state_mark *m = &w->mark;
+    uint64_t id, old_id = m->meta_id, old_bytes = m->meta_bytes;
+    if (w->err || !put_chunks(w, meta, meta_len, &id))
+        return false;
+    ASSERT(run_seq == m->run_seq + 1 && pos.index >= m->pos.index);
+    m->meta_id = id;
+    m->meta_bytes = meta_len;
+    m->meta_crc = crc32c(0, meta, meta_len);
+    m->run_seq = run_seq;
+    m->pos = pos;
+    m->key_len = 0;
+    if (old_id)
+        delete_chunks(w, old_id, old_bytes);
+    return !w->err;
+}
+
+int state_write_commit(struct state_write *w, struct state_mark *ret_mark)
+{
+    if (!w->err)
+        fail(w, "the mark", state_db_put_mark(w->db, w->txn, &w->mark));
+    if (w->err) {
+        state_write_abort(w);
+        return w->err;
+    }
+    mdb_cursor_close(w->keys);
+    w->keys = NULL;
+    int rc = mdb_txn_commit(w->txn);
+    w->txn = NULL;
+    fail(w, "a slice", rc);
+    if (!w->err)
+        *ret_mark = w->mark;
+    return w->err;
+}
+
+void state_write_abort(struct state_write *w)
+{
+    if (w->keys)
+        mdb_cursor_close(w->keys);
+    if (w->txn)
+        mdb_txn_abort(w->txn);
+    w->keys = NULL;
+    w->txn = NULL;
+}

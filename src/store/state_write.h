@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * One slice of a merge: a transaction that brings some records of a run into
+ * the state, and the mark with them. One error sticks: write everything, then
+ * look at what state_write_commit() says.
+ */
+#ifndef STORE_STATE_WRITE_H
+#define STORE_STATE_WRITE_H
+
+#include "store/state_db.h"
+
+struct state_write {
+    struct state_db *db; /* borrowed */
+    MDB_txn *txn;
+    MDB_cursor *keys;
+    struct state_mark mark; /* as it will be */
+    size_t bytes, bytes_max;
+    struct buf *reason; /* borrowed; has one line after an error */
+    bool map_full;      /* the reason of NO_SPACE is the map's size */
+    int err;            /* 0, NO_SPACE, CORRUPT, IO ... */
+};
+
+/* Begins after *mark. bytes_max is about what the slice may write; it may always write something.
+ * Never two at a time. */
+void state_write_begin(struct state_write *w, struct state_db *db, const struct state_mark *mark,
+                       size_t bytes_max, struct buf *reason);
+/* Brings in the record that follows the mark's key in its run. False: no room was left for the
+ * whole of it, or an error; the next slice must go on with the same record. */
+bool state_write_record(struct state_write *w, const struct kv_record *record);
+/* After the last record: the run's meta, likewise, and if all of it fitted the run is merged. */
+bool state_write_end_run(struct state_write *w, uint64_t run_seq, struct kv_pos pos,
+                         const void *meta, size_t meta_len);
+/* Durable with *ret_mark as the new mark, or nothing was written and an error. */
+MUST_CHECK int state_write_commit(struct state_write *w, struct state_mark *ret_mark);
+void state_write_abort(struct state_write *w);
+
+#endif
