@@ -63,7 +63,7 @@ int run_block_read(struct run *r, uint64_t i, struct run_block *ret_block, struc
     block.n = bytes_read_u16(&in);
     block.records = bytes_read(&in, block.records_len);
     block.starts = bytes_read(&in, 2 * (size_t)block.n);
-    if (!bytes_reader_done(&in) || block.n == 0)
+    if (!bytes_reader_done(&in) || block.n == 0 || bytes_get_be(block.starts, 2) != 0)
         return run_damaged(r, reason, offset, "a block's lengths contradict each other");
     *ret_block = block;
     return 0;

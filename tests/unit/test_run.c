@@ -379,6 +379,47 @@ static void test_run_stream_stops_at_the_first_error_of_its_sink(void **state)
     buf_free(&reason);
 }
 
+/* ---- crabcluster-format(5) ---- */
+
+/* The bytes of the page's example: lines of an offset, sixteen bytes and their text. */
+static void read_example(struct buf *out)
+{
+    const char *top = getenv("top_srcdir");
+    struct buf page = BUF_INIT;
+    char line[256];
+    buf_printf(&page, "%s/man/crabcluster-format.5", top ? top : ".");
+    FILE *f = fopen(buf_str(&page), "r");
+    buf_free(&page);
+    if (!f)
+        skip();
+    while (fgets(line, sizeof line, f)) {
+        unsigned b[17];
+        if (sscanf(line, "%4x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x %2x |",
+                   &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &b[10],
+                   &b[11], &b[12], &b[13], &b[14], &b[15], &b[16]) != 17)
+            continue;
+        for (unsigned i = 1; i < 17; i++)
+            buf_put_u8(out, (uint8_t)b[i]);
+    }
+    fclose(f);
+}
+
+static void test_run_example_of_the_manual_page_is_what_is_written(void **state)
+{
+    (void)state;
+    struct buf written = BUF_INIT, example = BUF_INIT, reason = BUF_INIT;
+    struct kv_record record = {
+        .key = (const uint8_t *)"a", .key_len = 1, .value = {(const uint8_t *)"b", 1, 5, 4, 2}};
+    struct run_writer *w = run_writer_new_stream(run_sample_sink, &written);
+    assert_int_equal(run_writer_put(w, &record), 0);
+    assert_int_equal(run_writer_finish(&w, NULL, 0, NULL, &reason), 0);
+    read_example(&example);
+    assert_int_equal(example.len, written.len);
+    assert_memory_equal(example.data, written.data, written.len);
+    buf_free(&example);
+    buf_free(&written);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_run_writer_without_directory_says_which),
         cmocka_unit_test(test_run_writer_that_cannot_write_says_so_and_leaves_no_file),
         cmocka_unit_test(test_run_stream_stops_at_the_first_error_of_its_sink),
+        cmocka_unit_test(test_run_example_of_the_manual_page_is_what_is_written),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

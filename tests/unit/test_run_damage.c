@@ -343,6 +343,14 @@ static void test_run_forged_fields_are_refused(void **state)
     assert_int_equal(verify_forged(record + 1, 512, 2), ERR_CORRUPT);
     assert_int_equal(verify_forged(record + 1, UINT16_MAX, 2), ERR_CORRUPT);
     assert_int_equal(verify_forged(record + 3, 'm', 1), ERR_CORRUPT); /* long/ becomes mong/ */
+    size_t second = bytes_get_be(bytes.data + index + RUN_INDEX_ENTRY_BYTES, 8);
+    assert_int_equal(verify_forged(second - 2, 0, 2), ERR_CORRUPT); /* starts of the first block */
+    assert_int_equal(verify_forged(second - 6, 1, 2), ERR_CORRUPT);
+    /* The first block's second key below its first, its third above the next block's. */
+    size_t middle = bytes_get_be(bytes.data + second - 4, 2);
+    size_t last = bytes_get_be(bytes.data + second - 2, 2);
+    assert_int_equal(verify_forged(record + middle + 3, 'k', 1), ERR_CORRUPT);
+    assert_int_equal(verify_forged(record + last + 3, 'm', 1), ERR_CORRUPT);
     assert_int_equal(verify_forged(index, 17, 8), ERR_CORRUPT);
     assert_int_equal(verify_forged(index + 8, 1, 8), ERR_CORRUPT);
     assert_int_equal(verify_forged(index + 16, UINT64_MAX, 8), ERR_CORRUPT);
