@@ -158,6 +158,30 @@ int store_file_make(const char *dir, const char *name, const char *content, stru
     return err;
 }
 
+int store_dir_rename(const char *dir, const char *from, const char *to, struct buf *reason)
+{
+    char *from_path = store_path(dir, from), *to_path = store_path(dir, to);
+    int err = rename(from_path, to_path) == 0 ? 0 : failed(reason, "rename", from_path);
+    if (!err)
+        err = sync_one(dir, reason);
+    mem_free(from_path);
+    mem_free(to_path);
+    return err;
+}
+
+int store_file_remove(const char *dir, const char *name, struct buf *reason)
+{
+    char *path = store_path(dir, name);
+    int err = unlink(path) == 0 || errno == ENOENT ? 0 : failed(reason, "remove", path);
+    mem_free(path);
+    return err;
+}
+
+int store_dir_remove(const char *path, struct buf *reason)
+{
+    return rmdir(path) == 0 || errno == ENOENT ? 0 : failed(reason, "remove", path);
+}
+
 bool store_file_exists(const char *dir, const char *name)
 {
     char *path = store_path(dir, name);

@@ -22,6 +22,12 @@ MUST_CHECK int store_dir_sync(const char *path, struct buf *reason);
 /* A file of this content, whole or not at all, durable with its name. */
 MUST_CHECK int store_file_make(const char *dir, const char *name, const char *content,
                                struct buf *reason);
+/* Renames DIR/FROM to DIR/TO, durably. */
+MUST_CHECK int store_dir_rename(const char *dir, const char *from, const char *to,
+                                struct buf *reason);
+/* Removes a file, or an empty directory, or finds that there is none. Not durable. */
+MUST_CHECK int store_file_remove(const char *dir, const char *name, struct buf *reason);
+MUST_CHECK int store_dir_remove(const char *path, struct buf *reason);
 bool store_file_exists(const char *dir, const char *name);
 
 /* DIR/NAME, owned by the caller (mem_free). */

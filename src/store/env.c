@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -91,4 +92,73 @@ int store_env_open(const char *path, size_t map_bytes, MDB_env **ret_env, struct
         LOG_WARN("%s can grow to %zu MiB only: the process may not map more (ulimit -v)", path,
                  bytes / MIB);
     return 0;
+}
+
+#define FREE_DBI 0 /* as in mdb_stat(1) */
+#define MAIN_DBI 1
+
+/* Adds up the pages on the free list and finds the transaction that was last to put some there. */
+static int read_free_list(MDB_txn *txn, size_t *ret_pages, size_t *ret_last_txn)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    size_t pages = 0, last = 0, n;
+    int rc = mdb_cursor_open(txn, FREE_DBI, &cursor);
+    if (rc)
+        return rc;
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        if (key.mv_size != sizeof last || value.mv_size < sizeof n) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        memcpy(&last, key.mv_data, sizeof last);
+        memcpy(&n, value.mv_data, sizeof n);
+        pages += n;
+    }
+    mdb_cursor_close(cursor);
+    if (rc != MDB_NOTFOUND)
+        return rc;
+    *ret_pages = pages;
+    *ret_last_txn = last;
+    return 0;
+}
+
+static int add_pages(MDB_txn *txn, MDB_dbi dbi, size_t *pages)
+{
+    MDB_stat stat;
+    int rc = mdb_stat(txn, dbi, &stat);
+    if (!rc)
+        *pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    return rc;
+}
+
+int store_env_check(MDB_txn *txn, const MDB_dbi tables[], unsigned n)
+{
+    MDB_envinfo info;
+    size_t pages = 2, free_pages = 0, last_txn = 0;
+    int rc = mdb_env_info(mdb_txn_env(txn), &info);
+    if (!rc)
+        rc = read_free_list(txn, &free_pages, &last_txn);
+    if (!rc)
+        rc = add_pages(txn, FREE_DBI, &pages);
+    if (!rc)
+        rc = add_pages(txn, MAIN_DBI, &pages);
+    for (unsigned i = 0; i < n && !rc; i++)
+        rc = add_pages(txn, tables[i], &pages);
+    if (rc)
+        return rc;
+    /* Copy-on-write: every transaction but the first frees a page at least, and
+     * every page up to the last is in a table, on the free list or a meta page. */
+    size_t txn_id = mdb_txn_id(txn);
+    if ((txn_id > 1 && last_txn != txn_id) || pages + free_pages != info.me_last_pgno + 1)
+        return MDB_CORRUPTED;
+    return 0;
+}
+
+int store_env_remove(const char *path, struct buf *reason)
+{
+    int err = store_file_remove(path, "data.mdb", reason);
+    if (!err)
+        err = store_file_remove(path, "lock.mdb", reason);
+    return err ? err : store_dir_remove(path, reason);
 }

@@ -29,5 +29,13 @@ int store_lmdb_error(int rc);
  * with a reason. */
 MUST_CHECK int store_env_open(const char *path, size_t map_bytes, MDB_env **ret_env,
                               struct buf *reason);
+/* Whether the page that names the newest state is whole: LMDB has no checksum over it, and one that
+ * is torn may name the right tables beside an old free list or end, so that the next write would
+ * go over pages in use. In a read transaction, with every table of the environment (n of them)
+ * beside the main one. Reads the free list. Codes are LMDB's: MDB_CORRUPTED. */
+int store_env_check(MDB_txn *txn, const MDB_dbi tables[], unsigned n);
+/* Removes the directory `path` with an environment in it that nobody has open; it need not be
+ * there. Errors with a reason. */
+MUST_CHECK int store_env_remove(const char *path, struct buf *reason);
 
 #endif

@@ -58,11 +58,15 @@ static int open_tables(struct store_log *log, MDB_txn *txn, uint32_t *ret_format
     if (rc)
         return rc;
     rc = store_get_format(txn, log->records, ret_format);
+    if (rc == MDB_NOTFOUND && mdb_txn_id(txn) != 0)
+        return rc; /* something was written, and the root of the newest state is lost */
     *ret_is_new = rc == MDB_NOTFOUND;
     if (rc || *ret_format != STORE_FORMAT)
         return *ret_is_new ? 0 : rc;
     rc = store_get_ends(txn, log->records, &log->ends);
-    return rc ? rc : mdb_dbi_open(txn, "entries", MDB_INTEGERKEY, &log->entries);
+    if (!rc)
+        rc = mdb_dbi_open(txn, "entries", MDB_INTEGERKEY, &log->entries);
+    return rc ? rc : store_env_check(txn, &log->entries, 1);
 }
 
 static int prepare(struct store_log *log, bool *ret_is_new, struct buf *reason)
@@ -101,11 +105,11 @@ static int open_env(void *ctx)
     return err ? err : prepare(log, &call->is_new, call->reason);
 }
 
-int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log, bool *ret_is_new,
-                   struct buf *reason)
+int store_log_open(const char *dir, const char *name, size_t map_bytes, struct store_log **ret_log,
+                   bool *ret_is_new, struct buf *reason)
 {
     struct store_log *log = mem_zalloc(sizeof *log);
-    log->path = store_path(dir, "log");
+    log->path = store_path(dir, name);
     struct open_call call = {log, map_bytes, false, reason};
     int err;
     store_guard_prepare();

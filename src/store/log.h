@@ -26,10 +26,11 @@ struct store_log {
     char *path;             /* owned */
 };
 
-/* Opens DIR/log, which must be a directory. *ret_is_new: it was empty, and
- * nothing but what store_log_create() writes may be asked. Errors with a reason. */
-MUST_CHECK int store_log_open(const char *dir, size_t map_bytes, struct store_log **ret_log,
-                              bool *ret_is_new, struct buf *reason);
+/* Opens DIR/NAME ("log", but for one that is being made), which must be a directory. *ret_is_new:
+ * it was empty, and nothing but what store_log_create() writes may be asked. Errors with a reason.
+ */
+MUST_CHECK int store_log_open(const char *dir, const char *name, size_t map_bytes,
+                              struct store_log **ret_log, bool *ret_is_new, struct buf *reason);
 void store_log_close(struct store_log **log);
 
 /* Writes the format, this identity and an empty log: durable afterwards. */

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "store/dir.h"
+#include "store/env.h"
 #include "store/identity.h"
 #include "store/lock.h"
 #include "store/log.h"
@@ -12,6 +13,8 @@
 
 #define FORMAT_FILE    "format"
 #define FORMAT_CONTENT "crabcluster data directory, format 1\n"
+#define LOG_DIR        "log"
+#define NEW_LOG_DIR    "log.new" /* a log that is being made: nothing in it was ever promised */
 
 struct store {
     char *dir;                   /* owned */
@@ -33,14 +36,39 @@ static int check_not_lost(const char *dir, struct buf *reason)
     return ERR_CORRUPT;
 }
 
-static int create_log(struct store *s, struct buf *reason)
+static int create_log(struct store *s, struct store_log *log, struct buf *reason)
 {
     struct storage_identity identity;
     int err = check_not_lost(s->dir, reason);
     if (!err)
         err = store_identity_make(&identity, reason);
     if (!err)
-        err = store_log_create(s->log, &identity, reason);
+        err = store_log_create(log, &identity, reason);
+    return err;
+}
+
+/* LMDB does not open what a power loss left of its first two pages, so the log
+ * is made under another name and gets its own when it is durable. */
+static int make_log(struct store *s, size_t map_bytes, struct buf *reason)
+{
+    struct store_log *log = NULL;
+    bool is_new;
+    char *unfinished = store_path(s->dir, NEW_LOG_DIR);
+    int err = check_not_lost(s->dir, reason);
+    if (!err)
+        err = store_env_remove(unfinished, reason);
+    if (!err)
+        err = store_dir_make(unfinished, reason);
+    if (!err)
+        err = store_log_open(s->dir, NEW_LOG_DIR, map_bytes, &log, &is_new, reason);
+    if (!err)
+        err = create_log(s, log, reason);
+    store_log_close(&log);
+    if (!err)
+        err = store_dir_sync(unfinished, reason);
+    if (!err)
+        err = store_dir_rename(s->dir, NEW_LOG_DIR, LOG_DIR, reason);
+    mem_free(unfinished);
     return err;
 }
 
@@ -59,13 +87,11 @@ static int open_log(struct store *s, size_t map_bytes, struct storage_identity *
                     struct buf *reason)
 {
     bool is_new = false;
-    char *log_dir = store_path(s->dir, "log");
-    int err = store_dir_make(log_dir, reason);
-    mem_free(log_dir);
+    int err = store_file_exists(s->dir, LOG_DIR) ? 0 : make_log(s, map_bytes, reason);
     if (!err)
-        err = store_log_open(s->dir, map_bytes, &s->log, &is_new, reason);
+        err = store_log_open(s->dir, LOG_DIR, map_bytes, &s->log, &is_new, reason);
     if (!err && is_new)
-        err = create_log(s, reason);
+        err = create_log(s, s->log, reason);
     if (!err)
         err = store_log_boot(s->log, ret_identity, reason);
     if (!err)

@@ -4,6 +4,7 @@
  *      DIR/lock      flock()ed while a process uses the directory; its pid
  *      DIR/format    says that DIR/log was made; never rewritten
  *      DIR/log/      an LMDB environment: log, hard state, identity
+ *      DIR/log.new/  the same while it is made; begun anew when that was interrupted
  *
  * store_open(), store_scan() into the core, store_start(), ... store_stop(),
  * store_close(). What is read is verified; damage is reported and never

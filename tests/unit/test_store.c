@@ -179,7 +179,7 @@ static void test_open_of_an_unknown_format_is_refused(void **state)
     struct store_log *log;
     bool is_new;
     MDB_txn *txn;
-    assert_int_equal(store_log_open(f->dir, 0, &log, &is_new, &f->reason), 0);
+    assert_int_equal(store_log_open(f->dir, "log", 0, &log, &is_new, &f->reason), 0);
     assert_int_equal(mdb_txn_begin(log->env, NULL, 0, &txn), 0);
     assert_int_equal(store_put_format(txn, log->records, STORE_FORMAT + 1), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
@@ -244,7 +244,7 @@ static uint64_t last_txn_id(struct store_fixture *f)
     struct store_log *log;
     bool is_new;
     MDB_envinfo info;
-    assert_int_equal(store_log_open(f->dir, 0, &log, &is_new, &f->reason), 0);
+    assert_int_equal(store_log_open(f->dir, "log", 0, &log, &is_new, &f->reason), 0);
     assert_int_equal(mdb_env_info(log->env, &info), 0);
     store_log_close(&log);
     return info.me_last_txnid;

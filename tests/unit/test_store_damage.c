@@ -58,7 +58,7 @@ static MDB_txn *begin_spoiling(struct store_fixture *f, struct store_log **ret_l
 {
     bool is_new;
     MDB_txn *txn;
-    assert_int_equal(store_log_open(f->dir, 0, ret_log, &is_new, &f->reason), 0);
+    assert_int_equal(store_log_open(f->dir, "log", 0, ret_log, &is_new, &f->reason), 0);
     assert_int_equal(mdb_txn_begin((*ret_log)->env, NULL, 0, &txn), 0);
     return txn;
 }
