@@ -16,8 +16,8 @@ MUTANT: only those whose file name begins with it ("04", "15-old"). Options:
 
 A patch begins with lines `Item:`, `Bug:`, `Seen:` and `Harness:`, the programs
 that must notice: `sim`, `sim-long` (180 simulated seconds for each seed) and
-`random` run seeds, tests/scenario/NN is a story, anything else a test that is run
-once. Each must fail within --seeds seeds in the median over the starts, and must
+`random` run seeds, `power` is 20,000 images of a power loss, tests/scenario/NN is a
+story, anything else a test that is run once. Each must fail within --seeds seeds in the median over the starts, and must
 not fail without a patch. The last line is "N passed, N failed": a mutant
 that is caught has passed; one that does not apply or compile has failed.
 """
@@ -51,6 +51,8 @@ SEEDED = {
                {"RAFT_SEED": "{first}", "RAFT_SEEDS": "{n}"},
                re.compile(r"RAFT_SEED=(\d+)")),
 }
+# Programs that are run once, with arguments.
+ONCE = {"power": ("tests/power/power", ["--images", "20000", "--progress", "0"])}
 SCENARIO = re.compile(r"tests/scenario/(\d\d)")
 START_STEP = 100_000
 RUN_ONCE_MAX_S = 60
@@ -89,6 +91,8 @@ class Mutant:
 def program_of(harness):
     if SCENARIO.fullmatch(harness):
         return "tests/scenario/scenario"
+    if harness in ONCE:
+        return ONCE[harness][0]
     return SEEDED[harness][0] if harness in SEEDED else harness
 
 
@@ -189,6 +193,8 @@ def run(copy, harness, until, first=0, n=0):
     arguments, environment, names = [], {}, None
     if harness in SEEDED:
         _, arguments, environment, names = SEEDED[harness]
+    elif harness in ONCE:
+        arguments = ONCE[harness][1]
     elif SCENARIO.fullmatch(harness):
         arguments = sorted(glob.glob(os.path.join(copy.top, harness + "-*.txt")))
         if not arguments:
