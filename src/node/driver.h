@@ -120,6 +120,7 @@ struct driver {
         uint64_t next_ms; /* of the next attempt */
         unsigned n_waiting;
         bool asking;
+        bool unpromised;         /* the own promise is not durable yet */
         struct form_peer *peers; /* one for each configured */
     } form;
 

@@ -176,6 +176,12 @@ static unsigned own_place(const struct driver *d)
     return i;
 }
 
+/* The first in the list, unless there is a cluster already. */
+static bool leads_forming(const struct driver *d)
+{
+    return own_place(d) == 0 && !driver_is_member(d) && !d->identity.outsider;
+}
+
 static bool all_peers(const struct driver *d, bool promised)
 {
     unsigned own = own_place(d);
@@ -269,7 +275,8 @@ void form_answered(struct driver *d, struct exchange *x, int err, const struct w
     else if (log_allow(&limit, FORM_LOG_MS))
         LOG_WARN("forming: no answer from %s: %s; is the address right, is the node up?",
                  d->o.peers[place], err_text(err));
-    if (d->form.n_waiting == 0 && (all_peers(d, true) || (!d->form.asking && all_peers(d, false))))
+    if (d->form.n_waiting == 0 && leads_forming(d) &&
+        (all_peers(d, true) || (!d->form.asking && all_peers(d, false))))
         d->form.next_ms = d->now_ms; /* the next step need not wait */
 }
 
@@ -301,18 +308,26 @@ static void make_cluster_of_peers(struct driver *d)
     mem_free(config);
 }
 
+/* The own promise first: were it forgotten in a crash, the others would wait for it for good. */
+static void ask_for_promises(struct driver *d)
+{
+    if (uuid_is_zero(d->identity.promised)) {
+        d->identity.promised = random_uuid(d);
+        d->form.unpromised = true;
+        driver_save_identity(d);
+    } else if (!d->form.unpromised) {
+        d->form.asking = true;
+        ask_all(d, WIRE_FORM);
+    }
+}
+
 /* The first of the list: a round of HELLO, then a round of FORM, then the cluster. */
 static void lead_forming(struct driver *d)
 {
     if (all_peers(d, true)) {
         make_cluster_of_peers(d);
     } else if (!d->form.asking && all_peers(d, false)) {
-        if (uuid_is_zero(d->identity.promised)) {
-            d->identity.promised = random_uuid(d);
-            driver_save_identity(d);
-        }
-        d->form.asking = true;
-        ask_all(d, WIRE_FORM);
+        ask_for_promises(d);
     } else {
         d->form.asking = false;
         ask_all(d, WIRE_HELLO);
@@ -335,7 +350,7 @@ void form_pump(struct driver *d)
     if (!d->form.peers)
         d->form.peers = mem_array(d->o.n_peers, sizeof *d->form.peers);
     d->form.next_ms = d->now_ms + FORM_INTERVAL_MS;
-    if (own_place(d) == 0 && !driver_is_member(d) && !d->identity.outsider)
+    if (leads_forming(d))
         lead_forming(d);
     else
         ask_all(d, WIRE_HELLO);
@@ -362,6 +377,8 @@ static bool same_list(const struct driver *d, const struct wire_message *m)
 
 static int judge_form(const struct driver *d, const struct wire_message *m)
 {
+    if (d->unfounded)
+        return ERR_IN_PROGRESS; /* it may yet not come to be */
     if (driver_is_member(d) || d->identity.outsider || raft_status(d->raft).last.index > 0)
         return ERR_EXISTS;
     if (!same_list(d, m) || uuid_is_zero(m->form.new_cluster))
@@ -396,6 +413,10 @@ void form_forwarded(struct driver *d, struct node_request *r, const struct wire_
 
 void form_written(struct driver *d, const struct storage_identity *written)
 {
+    if (d->form.unpromised && uuid_equal(written->promised, d->identity.promised)) {
+        d->form.unpromised = false;
+        d->form.next_ms = d->now_ms;
+    }
     LIST_FOREACH_SAFE (it, following, &d->promises) {
         struct promise *p = LIST_ENTRY(it, struct promise, link);
         if (!uuid_equal(written->promised, d->identity.promised))

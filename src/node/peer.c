@@ -33,8 +33,9 @@ static void fail(struct node_request *r, int http_status, const char *why)
 struct wire_header peer_header(const struct driver *d, enum wire_type type, struct uuid to,
                                uint64_t to_incarnation)
 {
+    /* Nobody hears of a cluster that may yet not come to be: it would be waited for. */
     return (struct wire_header){.type = type,
-                                .cluster = d->identity.cluster,
+                                .cluster = d->unfounded ? UUID_ZERO : d->identity.cluster,
                                 .from = d->identity.node,
                                 .to = to,
                                 .to_incarnation = to_incarnation,

@@ -255,7 +255,7 @@ int main(int argc, char **argv)
         usage(stderr);
         return 1;
     }
-    log_set_level(LOG_LEVEL_ERROR);
+    log_set_level(opt.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) {
         perror("mmap");

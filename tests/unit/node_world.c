@@ -236,6 +236,7 @@ void world_start(struct world *w, unsigned i)
 {
     struct world_node *n = &w->nodes[i];
     n->disk.identity.boot++;
+    n->options.seed += WORLD_NODES; /* no life repeats the random choices of the last */
     n->driver = driver_new(&n->options, &n->disk.identity);
     driver_restore_hard_state(n->driver, n->disk.hard_state);
     for (unsigned k = 0; k < n->disk.n_log; k++)
