@@ -45,6 +45,21 @@ static void test_crc32c_portable_and_instruction_agree(void **state)
     }
 }
 
+/* Long enough for every mix of lanes, from any alignment. */
+static void test_crc32c_of_long_inputs_agrees_with_the_portable_one(void **state)
+{
+    (void)state;
+    static uint8_t data[12000];
+    struct rng rng = {8};
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)rng_next(&rng);
+    for (size_t len = 0; len < sizeof data - 16; len += 37) {
+        const uint8_t *from = data + len % 16;
+        uint32_t start = (uint32_t)rng_next(&rng);
+        assert_int_equal(crc32c(start, from, len), crc32c_portable(start, from, len));
+    }
+}
+
 static void test_uuid_text_round_trips(void **state)
 {
     (void)state;
@@ -151,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crc32c_known_vectors_match),
         cmocka_unit_test(test_crc32c_portable_and_instruction_agree),
+        cmocka_unit_test(test_crc32c_of_long_inputs_agrees_with_the_portable_one),
         cmocka_unit_test(test_uuid_text_round_trips),
         cmocka_unit_test(test_addr_forms_accepted_and_refused),
         cmocka_unit_test(test_bytes_varint_round_trips),
