@@ -43,7 +43,7 @@ static int on_step(void *ctx, enum state_step step)
     return err;
 }
 
-static void note(struct state_fixture *f, unsigned *count, const char *text)
+static void note(struct state_fixture *f, atomic_uint *count, const char *text)
 {
     pthread_mutex_lock(&f->lock);
     ++*count;

@@ -6,6 +6,7 @@
 #define STATE_FIXTURE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/rng.h"
@@ -38,11 +39,11 @@ struct state_fixture {
     pthread_mutex_t lock;
     pthread_cond_t more;
     int kill_step, kill_after; /* stops at this step, so many before it; kill_step -1: never */
-    bool killed;
+    atomic_bool killed;
     int commit_err; /* given for every commit */
     unsigned n_commits_failed;
     unsigned n_steps[STATE_STEP_COMMIT + 1];
-    unsigned n_damaged, n_fatal, n_merged;
+    atomic_uint n_damaged, n_fatal, n_merged;
     char text[2000]; /* of the last damaged or fatal */
 };
 
