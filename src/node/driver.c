@@ -33,6 +33,7 @@ static struct raft *core_new(const struct node_options *o, const struct storage_
         .uncommitted_bytes_max = UNCOMMITTED_BYTES_MAX,
         .clock_drift_ticks = (o->clock_drift_ms + DRIVER_TICK_MS - 1) / DRIVER_TICK_MS,
         .disk_stall_ticks = o->disk_stall_ms ? ticks(o->disk_stall_ms) : 0,
+        .snapshot_bytes_max = o->snapshot_bytes,
         .seq_first = identity->boot << 40,
         .seed = o->seed,
     };
@@ -66,11 +67,32 @@ void driver_free(struct driver **d)
     exchanges_free(&(*d)->exchanges);
     writes_free(*d);
     form_free(*d);
+    checkpoint_free(*d);
     MEM_FREE(*d);
+}
+
+int driver_restore_state(struct driver *d, const void *meta, size_t len, struct kv_base *base)
+{
+    struct raft_base *at = mem_alloc(sizeof *at);
+    int err = state_restore(d->state, meta, len, base, at);
+    if (err == 0)
+        d->restored_applied = d->checkpoint.index = at->pos.index;
+    mem_free(at);
+    return err;
+}
+
+int driver_restore_base(struct driver *d, const struct raft_base *base)
+{
+    if (base->pos.index > d->restored_applied)
+        return ERR_CORRUPT; /* nobody has what came before */
+    raft_restore_base(d->raft, base);
+    return 0;
 }
 
 void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs)
 {
+    if (hs.commit < d->restored_applied)
+        hs.commit = d->restored_applied; /* it is only a hint, written now and then */
     d->restored_commit = hs.commit;
     raft_restore_hard_state(d->raft, hs, hs.commit);
 }
@@ -78,7 +100,7 @@ void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs)
 int driver_restore_entry(struct driver *d, struct raft_entry *e)
 {
     int err = raft_restore_entry(d->raft, e);
-    if (err == 0 && e->pos.index <= d->restored_commit)
+    if (err == 0 && e->pos.index <= d->restored_commit && e->pos.index > d->restored_applied)
         err = state_apply(d->state, &e, 1, NULL, NULL);
     return err;
 }
@@ -195,6 +217,8 @@ void driver_request(struct driver *d, struct node_request *r)
 
 void driver_written(struct driver *d, struct storage_write *w)
 {
+    if (w->install)
+        snapshot_installed(d, w);
     if (w->seq != 0)
         raft_persisted(d->raft, w->seq);
     if (w->has_identity) {
@@ -203,6 +227,14 @@ void driver_written(struct driver *d, struct storage_write *w)
             d->unfounded = false;
     }
     storage_write_free(&w);
+}
+
+void driver_worked(struct driver *d, struct storage_job *j)
+{
+    if (j->type == STORAGE_CHECKPOINT)
+        checkpoint_done(d, j);
+    else
+        snapshot_worked(d, j);
 }
 
 void driver_loaded(struct driver *d, struct storage_load *l)
@@ -220,6 +252,8 @@ static void persist(struct driver *d, const struct raft_persist *p)
     struct storage_write *w = storage_write_new(p->n_entries);
     w->seq = p->seq;
     w->hard_state = p->hard_state;
+    w->install = p->install ? raft_snapshot_ref(p->install) : NULL;
+    w->base = p->base ? mem_dup(p->base, sizeof *p->base) : NULL;
     w->truncate_from = p->truncate_from;
     w->has_identity = d->founding;
     w->identity = d->identity;
@@ -256,6 +290,7 @@ static void apply(struct driver *d, struct raft_entry *const entries[], unsigned
         return;
     int err = state_apply(d->state, entries, n, applied, d);
     ASSERT(err == 0); /* the core has decoded every configuration before */
+    checkpoint_applied(d, entries, n);
     reads_applied(d);
 }
 
@@ -308,7 +343,8 @@ static void tell_lost_data(const struct driver *d)
 static bool is_nothing(const struct raft_effects *fx)
 {
     return fx->persist.seq == 0 && !fx->n_messages && !fx->n_apply && !fx->n_reads &&
-           !fx->n_loads && !fx->role_changed && !fx->config_changed && !fx->peer_lost_data;
+           !fx->n_loads && !fx->piece && !fx->snapshot_wanted && !fx->n_dropped &&
+           !fx->role_changed && !fx->config_changed && !fx->peer_lost_data;
 }
 
 /* Nothing here calls back into the core: what follows from an effect is done in the next turn. */
@@ -327,6 +363,12 @@ static bool carry_out(struct driver *d)
         reads_applied(d);
     for (unsigned i = 0; i < fx->n_loads; i++)
         load(d, &fx->loads[i]);
+    for (unsigned i = 0; i < fx->n_dropped; i++)
+        snapshot_drop(d, fx->dropped[i]);
+    if (fx->piece)
+        snapshot_write(d, fx->piece);
+    if (fx->snapshot_wanted)
+        snapshot_make(d);
     if (fx->peer_lost_data)
         tell_lost_data(d);
     if (fx->role_changed)
@@ -342,5 +384,6 @@ void driver_pump(struct driver *d)
         writes_pump(d);
         reads_pump(d);
         admin_pump(d);
+        checkpoint_pump(d);
     } while (carry_out(d));
 }

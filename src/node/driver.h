@@ -15,6 +15,8 @@
  *      exchange.c  questions put to others    reads.c     linearizable reads
  *      admin.c     membership commands        form.c      how a cluster comes to be
  *      move.c      a member at a new address  status.c    questions about all this
+ *      checkpoint.c  state made durable, log  snapshot.c  the state for who comes too late
+ *                    let go of
  *      stop.c      an orderly end: leadership is handed over
  */
 #ifndef NODE_DRIVER_H
@@ -82,6 +84,23 @@ struct reads {
     uint64_t ctx_last;
 };
 
+/* ---- checkpoints (checkpoint.c) ---- */
+
+enum { DRIVER_TAIL_SAMPLES = 64 };
+
+struct checkpoint {
+    struct storage_job *job; /* frozen, and not durable in the log yet; NULL: none */
+    bool under_way;          /* the storage has it */
+    uint64_t index;          /* of the last one that is durable */
+    uint64_t changed_ms; /* when the first entry after the last freeze was applied; 0: none was */
+    uint64_t retry_ms;   /* the disk had no room: not before */
+    uint64_t log_bytes;  /* applied since the start */
+    struct tail_sample {
+        uint64_t index, log_bytes;
+    } tail[DRIVER_TAIL_SAMPLES]; /* ring, to tell how many bytes lie before a place */
+    unsigned n_tail;             /* ever */
+};
+
 /* Where a member says it is now, while the configuration does not know it (move.c). */
 struct moved_peer {
     struct uuid id; /* zero: none */
@@ -103,7 +122,7 @@ struct driver {
     struct raft *raft;
     struct rng rng;
     uint64_t now_ms, started_ms, next_tick_ms;
-    uint64_t restored_commit;
+    uint64_t restored_commit, restored_applied;
     bool stopping;
     bool founding;  /* the identity belongs into the same write as the log's first entry */
     bool unfounded; /* that write is not durable yet */
@@ -124,6 +143,9 @@ struct driver {
         struct form_peer *peers; /* one for each configured */
     } form;
 
+    struct checkpoint checkpoint;
+    bool making_snapshot;
+
     uint64_t move_next_ms; /* of the next attempt to tell a new address */
     struct moved_peer moved[LIMIT_MEMBERS];
 
@@ -143,7 +165,10 @@ struct driver {
 struct driver *driver_new(const struct node_options *o, const struct storage_identity *identity);
 void driver_free(struct driver **d);
 
-/* The durable log, in order, before driver_start(). CORRUPT, INVALID, VERSION. */
+/* As in node.h, in this order, before driver_start(). CORRUPT, INVALID, VERSION. */
+MUST_CHECK int driver_restore_state(struct driver *d, const void *meta, size_t len,
+                                    struct kv_base *base);
+MUST_CHECK int driver_restore_base(struct driver *d, const struct raft_base *base);
 void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs);
 MUST_CHECK int driver_restore_entry(struct driver *d, struct raft_entry *e);
 /* Borrows storage and transport for good. */
@@ -155,6 +180,7 @@ void driver_advance(struct driver *d, uint64_t now_ms);
 void driver_request(struct driver *d, struct node_request *r);
 void driver_written(struct driver *d, struct storage_write *w);
 void driver_loaded(struct driver *d, struct storage_load *l);
+void driver_worked(struct driver *d, struct storage_job *j);
 void driver_answered(struct driver *d, struct transport_request *t);
 /* Carries out everything that follows from the inputs since the last call. */
 void driver_pump(struct driver *d);
@@ -215,6 +241,28 @@ void peer_expire(struct driver *d, bool all);
 struct wire_header peer_header(const struct driver *d, enum wire_type type, struct uuid to,
                                uint64_t to_incarnation);
 
+/* A question of our core to a peer, whole. */
+void peer_ask(struct driver *d, const struct raft_message *m);
+
+/* checkpoint.c */
+/* n entries were applied. */
+void checkpoint_applied(struct driver *d, struct raft_entry *const entries[], unsigned n);
+void checkpoint_pump(struct driver *d);
+/* Takes j. */
+void checkpoint_done(struct driver *d, struct storage_job *j);
+void checkpoint_free(struct driver *d);
+
+/* snapshot.c */
+void snapshot_make(struct driver *d);
+/* A message of type SNAPSHOT, whose bytes are to be read first. */
+void snapshot_send(struct driver *d, const struct raft_message *m);
+void snapshot_write(struct driver *d, const struct raft_piece *piece);
+void snapshot_drop(struct driver *d, uint64_t id);
+/* The state was replaced on the disk; takes over what it is now. */
+void snapshot_installed(struct driver *d, struct storage_write *w);
+/* A job for snapshots is done; takes j. */
+void snapshot_worked(struct driver *d, struct storage_job *j);
+
 /* stop.c */
 void stop_advance(struct driver *d);
 
@@ -232,6 +280,8 @@ void writes_release_held(struct driver *d);
 void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result);
 /* A configuration was applied. */
 void writes_membership_applied(struct driver *d);
+/* A snapshot was installed: what became of our writes meanwhile, nobody saw. */
+void writes_installed(struct driver *d);
 void writes_role_changed(struct driver *d);
 void writes_expire(struct driver *d, bool all);
 

@@ -15,7 +15,7 @@
 #include "node/driver.h"
 
 struct mailbox {
-    struct list requests, written, loaded, answered;
+    struct list requests, written, loaded, worked, answered;
 };
 
 struct node {
@@ -40,13 +40,14 @@ static void mailbox_init(struct mailbox *m)
     list_init(&m->requests);
     list_init(&m->written);
     list_init(&m->loaded);
+    list_init(&m->worked);
     list_init(&m->answered);
 }
 
 static bool mailbox_is_empty(const struct mailbox *m)
 {
     return list_is_empty(&m->requests) && list_is_empty(&m->written) && list_is_empty(&m->loaded) &&
-           list_is_empty(&m->answered);
+           list_is_empty(&m->worked) && list_is_empty(&m->answered);
 }
 
 static void mailbox_move(struct mailbox *to, struct mailbox *from)
@@ -54,6 +55,7 @@ static void mailbox_move(struct mailbox *to, struct mailbox *from)
     list_splice(&to->requests, &from->requests);
     list_splice(&to->written, &from->written);
     list_splice(&to->loaded, &from->loaded);
+    list_splice(&to->worked, &from->worked);
     list_splice(&to->answered, &from->answered);
 }
 
@@ -88,6 +90,10 @@ static void drop_mail(struct mailbox *m)
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
         storage_load_free(&l);
     }
+    while ((it = list_pop_front(&m->worked)) != NULL) {
+        struct storage_job *j = LIST_ENTRY(it, struct storage_job, link);
+        storage_job_free(&j);
+    }
     while ((it = list_pop_front(&m->answered)) != NULL) {
         struct transport_request *t = LIST_ENTRY(it, struct transport_request, link);
         transport_request_free(&t);
@@ -104,6 +110,16 @@ void node_free(struct node **n)
     pthread_cond_destroy(&(*n)->more);
     pthread_mutex_destroy(&(*n)->lock);
     MEM_FREE(*n);
+}
+
+int node_restore_state(struct node *n, const void *meta, size_t len, struct kv_base *base)
+{
+    return driver_restore_state(n->driver, meta, len, base);
+}
+
+int node_restore_base(struct node *n, const struct raft_base *base)
+{
+    return driver_restore_base(n->driver, base);
 }
 
 void node_restore_hard_state(struct node *n, struct raft_hard_state hs)
@@ -156,6 +172,8 @@ static void turn(struct node *n, struct mailbox *mail)
         driver_answered(d, LIST_ENTRY(it, struct transport_request, link));
     while ((it = list_pop_front(&mail->loaded)) != NULL)
         driver_loaded(d, LIST_ENTRY(it, struct storage_load, link));
+    while ((it = list_pop_front(&mail->worked)) != NULL)
+        driver_worked(d, LIST_ENTRY(it, struct storage_job, link));
     while ((it = list_pop_front(&mail->requests)) != NULL)
         driver_request(d, LIST_ENTRY(it, struct node_request, link));
     driver_pump(d);
@@ -298,6 +316,13 @@ static void on_loaded(void *ctx, struct storage_load *l)
         storage_load_free(&l);
 }
 
+static void on_worked(void *ctx, struct storage_job *j)
+{
+    struct node *n = ctx;
+    if (!post(n, &n->in.worked, &j->link))
+        storage_job_free(&j);
+}
+
 static void on_answered(void *ctx, struct transport_request *t)
 {
     struct node *n = ctx;
@@ -307,7 +332,8 @@ static void on_answered(void *ctx, struct transport_request *t)
 
 struct storage_events node_storage_events(struct node *n)
 {
-    return (struct storage_events){.written = on_written, .loaded = on_loaded, .ctx = n};
+    return (struct storage_events){
+        .written = on_written, .loaded = on_loaded, .worked = on_worked, .ctx = n};
 }
 
 struct transport_events node_transport_events(struct node *n)

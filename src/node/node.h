@@ -34,6 +34,16 @@ struct node_options {
     size_t append_bytes_max;
     unsigned window;    /* appends in flight to one follower */
     size_t cache_bytes; /* recent entries kept in memory; 0: a default */
+    /* The state is made durable, and the log before it let go of, after so many entries, or bytes
+     * in memory, or when the oldest change is so old. Entries 0: never. */
+    uint64_t checkpoint_entries;
+    size_t checkpoint_bytes;
+    uint32_t checkpoint_age_ms;
+    /* Kept of the log before a checkpoint, for followers that are behind: so many entries, and more
+     * for one that is catching up, as long as it is not more bytes than this. */
+    uint64_t log_tail_entries;
+    size_t log_tail_bytes;
+    uint32_t snapshot_bytes; /* in one message; 0: a default */
     uint64_t seed;
 };
 
@@ -43,7 +53,12 @@ struct node *node_new(const struct node_options *o, const struct storage_identit
 struct storage_events node_storage_events(struct node *n);
 struct transport_events node_transport_events(struct node *n);
 
-/* The durable log, in order, before node_start(); see store_scan(). */
+/* What is durable, in this order, before node_start(). The state (takes a reference to base):
+ * CORRUPT, VERSION. Optional, as is where the log begins, which is not after the state: CORRUPT. */
+MUST_CHECK int node_restore_state(struct node *n, const void *meta, size_t len,
+                                  struct kv_base *base);
+MUST_CHECK int node_restore_base(struct node *n, const struct raft_base *base);
+/* The durable log, in order; see store_scan(). */
 void node_restore_hard_state(struct node *n, struct raft_hard_state hs);
 MUST_CHECK int node_restore_entry(struct node *n, struct raft_entry *e);
 

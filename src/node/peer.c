@@ -272,32 +272,35 @@ static bool answer_question(struct driver *d, const struct raft_message *m)
     return false;
 }
 
-static void ask_peer(struct driver *d, const struct raft_message *m)
+void peer_ask(struct driver *d, const struct raft_message *m)
 {
     static const enum transport_path paths[] = {[RAFT_APPEND] = TRANSPORT_APPEND,
                                                 [RAFT_VOTE] = TRANSPORT_VOTE,
                                                 [RAFT_READ_INDEX] = TRANSPORT_READ_INDEX,
-                                                [RAFT_TIMEOUT_NOW] = TRANSPORT_TIMEOUT_NOW};
+                                                [RAFT_TIMEOUT_NOW] = TRANSPORT_TIMEOUT_NOW,
+                                                [RAFT_SNAPSHOT] = TRANSPORT_SNAPSHOT};
     const struct raft_member *peer = driver_member(d, m->to);
     if (!peer)
         return; /* left the configuration meanwhile */
     /* Whoever hears of a cluster belongs to it for good, and it may yet not come to be. */
     if (d->unfounded)
         return;
-    bool carries_entries = m->type == RAFT_APPEND && m->append.n_entries > 0;
+    bool is_large = m->type == RAFT_SNAPSHOT || (m->type == RAFT_APPEND && m->append.n_entries > 0);
     struct wire_message w = {.raft = *m};
     w.header = peer_header(d, (enum wire_type)m->type, m->to, peer->incarnation);
     w.header.term = m->term;
     w.header.seq = m->seq;
-    exchange_ask(d, EXCHANGE_RAFT, paths[m->type],
-                 carries_entries ? TRANSPORT_DATA : TRANSPORT_CONTROL, move_addr(d, peer),
-                 carries_entries ? 10 * d->o.election_max_ms : 2 * d->o.election_max_ms, &w);
+    exchange_ask(d, EXCHANGE_RAFT, paths[m->type], is_large ? TRANSPORT_DATA : TRANSPORT_CONTROL,
+                 move_addr(d, peer),
+                 is_large ? 10 * d->o.election_max_ms : 2 * d->o.election_max_ms, &w);
 }
 
 void peer_send(struct driver *d, const struct raft_message *m)
 {
-    if (is_core_message((enum wire_type)m->type))
-        ask_peer(d, m);
+    if (m->type == RAFT_SNAPSHOT && m->snapshot.len > 0)
+        snapshot_send(d, m);
+    else if (is_core_message((enum wire_type)m->type))
+        peer_ask(d, m);
     else
         answer_question(d, m);
 }

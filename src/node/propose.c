@@ -469,6 +469,21 @@ void writes_membership_applied(struct driver *d)
     }
 }
 
+void writes_installed(struct driver *d)
+{
+    struct writes *w = &d->writes;
+    uint64_t last = w->seq_last;
+    /* In the same membership whatever is sent again is known by its number. If this node left and
+     * came back, that is forgotten: what may have been applied before must not be sent again. */
+    bool same = state_member_since(d->state, d->identity.node) == w->member_since;
+    for (uint64_t seq = w->floor; !same && seq <= last; seq++) {
+        struct write *wr = *slot_of(w, seq);
+        if (wr && (wr->attempted || wr->under_way))
+            settle(d, wr, ERR_UNKNOWN);
+    }
+    writes_membership_applied(d);
+}
+
 /* What was proposed in an earlier term may or may not come to be: other nodes are told so, and
  * send theirs again; ours wait for the next leader (PITFALLS 50, 51). */
 void writes_role_changed(struct driver *d)

@@ -6,15 +6,9 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "node/meta.h"
 #include "kv/view.h"
 #include "raft/config.h"
-
-#define TERMS_REMEMBERED 64
-
-struct term_leader {
-    uint64_t term;
-    struct uuid leader;
-};
 
 struct state {
     /* Of leader_hint and of which memtables and base kv has, never held for long: what was read of
@@ -22,7 +16,7 @@ struct state {
     pthread_mutex_t lock;
     struct kv *kv;
     struct uuid leader_hint;
-    struct term_leader terms[TERMS_REMEMBERED]; /* ring, by term */
+    struct term_leader terms[NODE_META_TERMS]; /* ring, by term */
     unsigned terms_next;
 };
 
@@ -48,12 +42,12 @@ void state_note_leader(struct state *s, uint64_t term, struct uuid leader)
     if (uuid_is_zero(leader) || !uuid_is_zero(state_leader_of(s, term)))
         return;
     s->terms[s->terms_next] = (struct term_leader){term, leader};
-    s->terms_next = (s->terms_next + 1) % TERMS_REMEMBERED;
+    s->terms_next = (s->terms_next + 1) % NODE_META_TERMS;
 }
 
 struct uuid state_leader_of(const struct state *s, uint64_t term)
 {
-    for (unsigned i = 0; i < TERMS_REMEMBERED; i++)
+    for (unsigned i = 0; i < NODE_META_TERMS; i++)
         if (s->terms[i].term == term)
             return s->terms[i].leader;
     return UUID_ZERO;
@@ -132,6 +126,106 @@ uint64_t state_member_since(const struct state *s, struct uuid node)
 struct kv_stats state_stats(const struct state *s)
 {
     return kv_stats(s->kv);
+}
+
+/* ---- checkpoints and snapshots ---- */
+
+void state_meta(const struct state *s, struct uuid cluster, const struct raft_config *config,
+                struct raft_pos config_pos, struct buf *out)
+{
+    struct node_meta *m = mem_zalloc(sizeof *m);
+    struct buf kv = BUF_INIT;
+    kv_meta(s->kv, &kv);
+    m->cluster = cluster;
+    m->base = (struct raft_base){state_applied(s), config_pos, *config};
+    for (unsigned i = 0; i < NODE_META_TERMS; i++)
+        if (s->terms[i].term > 0)
+            m->terms[m->n_terms++] = s->terms[i];
+    m->kv = kv.data;
+    m->kv_len = kv.len;
+    node_meta_encode(m, out);
+    buf_free(&kv);
+    mem_free(m);
+}
+
+/* Bytes -> meta; no bytes: all zero. */
+static int open_meta(const void *p, size_t len, struct node_meta **ret_meta)
+{
+    struct node_meta *m = mem_zalloc(sizeof *m);
+    int err = len > 0 ? node_meta_decode(p, len, m) : 0;
+    if (err)
+        mem_free(m);
+    else
+        *ret_meta = m;
+    return err;
+}
+
+/* Takes m. */
+static void take_over(struct state *s, struct node_meta *m, struct raft_base *ret_base)
+{
+    *ret_base = m->base;
+    for (unsigned i = 0; i < m->n_terms; i++)
+        state_note_leader(s, m->terms[i].term, m->terms[i].leader);
+    mem_free(m);
+}
+
+int state_install(struct state *s, const void *meta, size_t len, struct kv_base *base,
+                  struct raft_base *ret_base)
+{
+    struct node_meta *m;
+    int err = len > 0 ? open_meta(meta, len, &m) : ERR_CORRUPT;
+    if (err)
+        return err;
+    pthread_mutex_lock(&s->lock);
+    err = kv_install(s->kv, m->kv, m->kv_len, base);
+    pthread_mutex_unlock(&s->lock);
+    if (err)
+        mem_free(m);
+    else
+        take_over(s, m, ret_base);
+    return err;
+}
+
+int state_restore(struct state *s, const void *meta, size_t len, struct kv_base *base,
+                  struct raft_base *ret_base)
+{
+    struct node_meta *m;
+    struct kv *kv;
+    int err = open_meta(meta, len, &m);
+    if (err)
+        return err;
+    err = kv_restore(m->kv, m->kv_len, base, &kv);
+    if (err) {
+        mem_free(m);
+        return err;
+    }
+    kv_free(&s->kv);
+    s->kv = kv;
+    take_over(s, m, ret_base);
+    return 0;
+}
+
+int state_freeze(struct state *s, struct kv_frozen **ret_frozen)
+{
+    pthread_mutex_lock(&s->lock);
+    int err = kv_freeze(s->kv, ret_frozen);
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+void state_drop_frozen(struct state *s, struct kv_frozen **frozen)
+{
+    pthread_mutex_lock(&s->lock);
+    kv_drop_frozen(s->kv, frozen);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct kv_view *state_view(struct state *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct kv_view *view = kv_view_new(s->kv);
+    pthread_mutex_unlock(&s->lock);
+    return view;
 }
 
 int state_get(struct state *s, const void *key, size_t key_len, struct buf *out)

@@ -9,6 +9,8 @@
 #include "base/buf.h"
 #include "base/uuid.h"
 #include "kv/kv.h"
+#include "kv/view.h"
+#include "raft/snapshot.h"
 #include "raft/types.h"
 
 struct state; /* opaque */
@@ -34,7 +36,26 @@ uint64_t state_version(const struct state *s, const void *key, size_t key_len);
 uint64_t state_member_since(const struct state *s, struct uuid node);
 struct kv_stats state_stats(const struct state *s);
 
+/* Replaces the state, which was empty or older, by what base (a reference is taken) holds and the
+ * meta that came with it. *ret_base: where the log goes on. CORRUPT, VERSION, STALE; the state is
+ * as it was then. Writer's thread. */
+MUST_CHECK int state_install(struct state *s, const void *meta, size_t len, struct kv_base *base,
+                             struct raft_base *ret_base);
+/* At the start: the same for a state that is empty. Without meta (len 0) nothing was ever kept in
+ * base, and *ret_base is all zero. */
+MUST_CHECK int state_restore(struct state *s, const void *meta, size_t len, struct kv_base *base,
+                             struct raft_base *ret_base);
+/* The bytes that go with the state as it is now (node/meta.h). config is the latest committed one,
+ * which was applied. Writer's thread. */
+void state_meta(const struct state *s, struct uuid cluster, const struct raft_config *config,
+                struct raft_pos config_pos, struct buf *out);
+/* See kv_freeze(), kv_drop_frozen(). Writer's thread. */
+MUST_CHECK int state_freeze(struct state *s, struct kv_frozen **ret_frozen);
+void state_drop_frozen(struct state *s, struct kv_frozen **frozen);
+
 /* Thread-safe: */
+/* Owned by the caller, to be closed soon. */
+struct kv_view *state_view(struct state *s);
 /* Appends the value as of the last entry applied. NOT_FOUND, CORRUPT, TIMEOUT or IO. */
 MUST_CHECK int state_get(struct state *s, const void *key, size_t key_len, struct buf *out);
 struct uuid state_leader_hint(struct state *s);

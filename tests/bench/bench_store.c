@@ -81,7 +81,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", buf_str(&reason));
         return 1;
     }
-    struct storage_events events = {on_written, on_loaded, &b};
+    struct storage_events events = {.written = on_written, .loaded = on_loaded, .ctx = &b};
     store_start(store, &events);
     const unsigned sizes[] = {1, 64, 256};
     uint64_t seq = 0, first = 1;

@@ -189,7 +189,7 @@ static void ask(struct check *c)
 
 static enum check_result go_on_with(struct check *c)
 {
-    struct storage_events events = {on_written, on_loaded, c};
+    struct storage_events events = {.written = on_written, .loaded = on_loaded, .ctx = c};
     store_start(c->store, &events);
     ask(c);
     store_close(&c->store);

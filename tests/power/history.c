@@ -227,7 +227,7 @@ static void on_loaded(void *ctx, struct storage_load *l)
 static void work_once(struct run *r, const char *dir)
 {
     struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal};
-    struct storage_events events = {on_written, on_loaded, r};
+    struct storage_events events = {.written = on_written, .loaded = on_loaded, .ctx = r};
     struct buf reason = BUF_INIT;
     if (store_open(dir, &options, &r->h->identity, &r->store, &reason) != 0)
         broken("open", buf_str(&reason));

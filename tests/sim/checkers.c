@@ -40,7 +40,10 @@ static void note_leader(struct sim *s, unsigned i, uint64_t term)
 /* It has every entry that was committed in an earlier term. */
 static void check_complete(struct sim *s, unsigned i, uint64_t term)
 {
-    for (uint64_t k = 1; k <= s->n_log && s->log[k - 1].known_in_term < term; k++) {
+    /* Up to there it is in the state. */
+    uint64_t base = raft_status(s->nodes[i].driver->raft).base.index;
+    for (uint64_t k = base > 0 ? base : 1; k <= s->n_log && s->log[k - 1].known_in_term < term;
+         k++) {
         uint64_t found = 0;
         int err = raft_term_at(s->nodes[i].driver->raft, k, &found);
         SIM_SAFE(s, err == 0 && found == s->log[k - 1].entry->pos.term,
@@ -135,7 +138,7 @@ static bool is_on_quorum(const struct sim *s, const struct raft_config *c, struc
 static struct raft_entry *find_durable(const struct sim *s, struct raft_pos pos)
 {
     for (unsigned i = 0; i < SIM_NODES; i++)
-        if (disk_has(&s->nodes[i].disk, pos))
+        if (pos.index > s->nodes[i].disk.base.pos.index && disk_has(&s->nodes[i].disk, pos))
             return s->nodes[i].disk.log[pos.index - 1];
     return NULL;
 }
@@ -208,11 +211,13 @@ static void check_same(struct sim *s, unsigned i, uint64_t index)
     const struct raft_entry *e = s->log[index - 1].entry;
     const struct disk *d = &s->nodes[i].disk;
     uint64_t term = 0;
+    if (index < raft_status(s->nodes[i].driver->raft).base.index)
+        return; /* it is in the state, and that is compared */
     int err = raft_term_at(s->nodes[i].driver->raft, index, &term);
     SIM_SAFE(s, err == 0 && term == e->pos.term,
              "node %u commits entry %llu of term %llu, others of term %llu", i, ull(index),
              ull(term), ull(e->pos.term));
-    if (!disk_has(d, e->pos) || d->log[index - 1] == e)
+    if (index <= d->base.pos.index || !disk_has(d, e->pos) || d->log[index - 1] == e)
         return;
     const struct raft_entry *mine = d->log[index - 1];
     SIM_SAFE(
@@ -297,6 +302,8 @@ static void check_log_matching(struct sim *s, unsigned i, unsigned k)
     const struct raft *a = s->nodes[i].driver->raft, *b = s->nodes[k].driver->raft;
     struct raft_status sa = raft_status(a), sb = raft_status(b);
     uint64_t low = sa.commit < sb.commit ? sa.commit : sb.commit;
+    low = low > sa.base.index ? low : sa.base.index;
+    low = low > sb.base.index ? low : sb.base.index;
     uint64_t high = sa.last.index < sb.last.index ? sa.last.index : sb.last.index;
     bool met = false;
     for (uint64_t index = high; index > low; index--) {

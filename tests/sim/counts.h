@@ -85,6 +85,12 @@
     X(MOVED, "a member's new address was committed")                                               \
     X(REPLACED, "a wiped node's new id came into the configuration")                               \
     X(LONG_CATCH_UP, "a follower more than 500 entries behind caught up")                          \
+    X(CHECKPOINT, "a checkpoint became durable")                                                   \
+    X(RESTART_STATE, "a node came up with a checkpoint")                                           \
+    X(INSTALLED, "a snapshot was installed")                                                       \
+    X(INSTALLED_JOINT, "one with a joint configuration")                                           \
+    X(SNAPSHOT_DAMAGED, "a damaged snapshot was noticed")                                          \
+    X(JOB_LOST, "a crash in the middle of a checkpoint or a transfer")                             \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")
 
 enum sim_fault {

@@ -16,11 +16,42 @@
 static void cut_log(struct disk *d, uint64_t from)
 {
     while (from > 0 && d->n_log >= from)
-        raft_entry_unref(&d->log[--d->n_log]);
+        raft_entry_unref(&d->log[--d->n_log]); /* NULL before the base */
+}
+
+static void begin_after(struct disk *d, const struct raft_base *base)
+{
+    SIM_SAFE(d->sim, base->pos.index >= d->base.pos.index && base->pos.index <= d->files.applied,
+             "node %u lets go of entries up to %llu, its state is at %llu", d->self,
+             (unsigned long long)base->pos.index, (unsigned long long)d->files.applied);
+    for (uint64_t i = d->base.pos.index; i < base->pos.index; i++)
+        raft_entry_unref(&d->log[i]);
+    d->base = *base;
+}
+
+static void reserve_log(struct disk *d, uint64_t n)
+{
+    if (n <= d->cap_log)
+        return;
+    d->cap_log = 2 * n + 256;
+    d->log = mem_realloc(d->log, d->cap_log * sizeof(struct raft_entry *));
+}
+
+/* The log is empty and begins after the snapshot. */
+static void install(struct disk *d, struct storage_write *w)
+{
+    files_install(d, w);
+    cut_log(d, 1);
+    d->base = *w->base;
+    reserve_log(d, w->base->pos.index);
+    while (d->n_log < w->base->pos.index)
+        d->log[d->n_log++] = NULL;
 }
 
 bool disk_has(const struct disk *d, struct raft_pos pos)
 {
+    if (pos.index <= d->base.pos.index)
+        return true; /* in the state, if it was committed */
     return pos.index == 0 || (pos.index <= d->n_log && d->log[pos.index - 1]->pos.term == pos.term);
 }
 
@@ -28,19 +59,20 @@ static void append(struct disk *d, struct raft_entry *e)
 {
     SIM_SAFE(d->sim, e->pos.index == d->n_log + 1, "node %u writes entry %llu after %llu", d->self,
              (unsigned long long)e->pos.index, (unsigned long long)d->n_log);
-    if (d->n_log == d->cap_log) {
-        d->cap_log = d->cap_log ? 2 * d->cap_log : 256;
-        d->log = mem_realloc(d->log, d->cap_log * sizeof(struct raft_entry *));
-    }
+    reserve_log(d, d->n_log + 1);
     d->log[d->n_log++] = raft_entry_ref(e);
 }
 
-static void carry_out(struct disk *d, const struct storage_write *w)
+static void carry_out(struct disk *d, struct storage_write *w)
 {
     if (w->has_identity)
         d->identity = w->identity;
     if (w->seq == 0)
         return;
+    if (w->install)
+        install(d, w);
+    else if (w->base)
+        begin_after(d, w->base);
     if (w->truncate_from > 0) {
         probe(d->sim, PROBE_TRUNCATED);
         cut_log(d, w->truncate_from);
@@ -97,7 +129,8 @@ static void serve_load(struct disk *d, struct storage_load *l)
 {
     size_t bytes = 0;
     l->entries = mem_array(l->n_max, sizeof(struct raft_entry *));
-    for (uint64_t i = l->first; i <= d->n_log && l->n_entries < l->n_max; i++) {
+    for (uint64_t i = l->first; i > d->base.pos.index && i <= d->n_log && l->n_entries < l->n_max;
+         i++) {
         struct raft_entry *e = d->log[i - 1];
         bytes += sizeof *e + e->len;
         if (l->n_entries > 0 && bytes > l->bytes_max)
@@ -143,11 +176,14 @@ void disk_done(struct sim *s, unsigned i, uint64_t life)
 void disk_init(struct sim *s, unsigned i)
 {
     struct disk *d = &s->nodes[i].disk;
-    *d = (struct disk){.storage = {.write = disk_write, .load = disk_load}, .sim = s, .self = i};
+    *d = (struct disk){.storage = {.write = disk_write, .load = disk_load, .work = files_work},
+                       .sim = s,
+                       .self = i};
     list_init(&d->queue);
     list_init(&d->under_way);
     list_init(&d->loads);
     d->fails = SIM_FAULT_KINDS;
+    files_init(d);
 }
 
 void disk_crash(struct sim *s, unsigned i)
@@ -168,6 +204,7 @@ void disk_crash(struct sim *s, unsigned i)
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
         storage_load_free(&l);
     }
+    files_crash(d);
     d->busy = false;
     d->fails = SIM_FAULT_KINDS;
 }
@@ -183,9 +220,9 @@ static uint32_t checksum(const struct raft_entry *e)
 bool disk_flip_bit(struct sim *s, unsigned i)
 {
     const struct disk *d = &s->nodes[i].disk;
-    if (d->n_log == 0)
+    if (d->n_log == d->base.pos.index)
         return false;
-    const struct raft_entry *e = d->log[sim_random(s, 0, d->n_log - 1)];
+    const struct raft_entry *e = d->log[sim_random(s, d->base.pos.index, d->n_log - 1)];
     struct raft_entry *flipped = raft_entry_new(e->type, e->pos, e->len);
     uint64_t bit = sim_random(s, 0, 128 + 8 * (uint64_t)e->len - 1);
     memcpy(flipped->data, e->data, e->len);
@@ -203,6 +240,8 @@ bool disk_flip_bit(struct sim *s, unsigned i)
 void disk_wipe(struct disk *d, bool same_id)
 {
     cut_log(d, 1);
+    d->base = (struct raft_base){0};
+    files_wipe(d);
     d->hard_state = (struct raft_hard_state){0};
     struct uuid id = {rng_next(&d->sim->rng), ++d->sim->n_disks};
     if (same_id)
@@ -214,5 +253,6 @@ void disk_wipe(struct disk *d, bool same_id)
 void disk_free(struct disk *d)
 {
     cut_log(d, 1);
+    files_free(d);
     mem_free(d->log);
 }

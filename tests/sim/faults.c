@@ -230,10 +230,13 @@ static bool wipe(struct sim *s, unsigned i, bool same_id)
  * empty disk. */
 static bool flip_bit(struct sim *s, unsigned i)
 {
-    if (s->nodes[i].disk.n_log == 0 || !may_wipe(s, i))
+    const struct disk *d = &s->nodes[i].disk;
+    if (d->n_log == d->base.pos.index || !may_wipe(s, i))
         return false;
     if (is_up(s, i))
         process_kill(s, i);
+    if (d->n_log == d->base.pos.index)
+        return true; /* what was under way emptied the log */
     SIM_SAFE(s, disk_flip_bit(s, i), "node %u starts from a damaged disk", i);
     trace(s, "the disk of node %u is damaged: it refuses to start", i);
     process_wipe(s, i, false);

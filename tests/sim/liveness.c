@@ -122,16 +122,32 @@ static void trace_config(struct sim *s, const char *whose, unsigned i, const str
     trace(s, "%s %u goes by configuration %llu:%s", whose, i, (unsigned long long)index, text);
 }
 
+/* What a leader knows of the others. */
+static void trace_peers(struct sim *s, unsigned i)
+{
+    const struct raft_config *c = &s->nodes[i].seen_config;
+    struct raft_peer_status p;
+    for (unsigned k = 0; k < c->n_members; k++)
+        if (raft_peer(s->nodes[i].driver->raft, c->members[k].id, &p) == 0)
+            trace(s,
+                  "  of member %u: match %llu, next %llu, %u in flight%s%s, heard %llu ticks ago",
+                  k, (unsigned long long)p.match, (unsigned long long)p.next, p.in_flight,
+                  p.in_snapshot ? ", gets a snapshot" : "", p.lost_data ? ", lost data" : "",
+                  (unsigned long long)p.ticks_since_heard);
+}
+
 static _Noreturn void give_up(struct sim *s, unsigned mask, const char *what)
 {
     for (unsigned i = 0; i < SIM_NODES; i++) {
         if (!is_up(s, i))
             continue;
         struct raft_status now = raft_status(s->nodes[i].driver->raft);
-        trace(s, "node %u: role %d, term %llu, last %llu, commit %llu, durable %llu", i,
-              (int)now.role, (unsigned long long)now.term, (unsigned long long)now.last.index,
-              (unsigned long long)now.commit, (unsigned long long)now.durable);
+        trace(s, "node %u: role %d, term %llu, log %llu to %llu, commit %llu, durable %llu", i,
+              (int)now.role, (unsigned long long)now.term, (unsigned long long)now.base.index,
+              (unsigned long long)now.last.index, (unsigned long long)now.commit,
+              (unsigned long long)now.durable);
         trace_config(s, "node", i, &s->nodes[i].seen_config, s->nodes[i].seen_config_pos.index);
+        trace_peers(s, i);
     }
     const struct plan *p = &s->plan;
     trace(s, "heartbeat %u, election %u to %u ms; appends of %u entries, %zu bytes, window %u",

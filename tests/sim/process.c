@@ -70,6 +70,8 @@ static void take_mail(struct sim_node *n)
         driver_answered(d, LIST_ENTRY(it, struct transport_request, link));
     while ((it = list_pop_front(&n->loaded)) != NULL)
         driver_loaded(d, LIST_ENTRY(it, struct storage_load, link));
+    while ((it = list_pop_front(&n->worked)) != NULL)
+        driver_worked(d, LIST_ENTRY(it, struct storage_job, link));
     while ((it = list_pop_front(&n->requests)) != NULL)
         driver_request(d, LIST_ENTRY(it, struct node_request, link));
 }
@@ -115,6 +117,7 @@ void process_init(struct sim *s, unsigned i)
     list_init(&n->requests);
     list_init(&n->written);
     list_init(&n->loaded);
+    list_init(&n->worked);
     list_init(&n->answered);
     n->turn_at_us = UINT64_MAX;
     name_address(s, i);
@@ -135,6 +138,22 @@ void process_move(struct sim *s, unsigned i)
     trace(s, "node %u moves to %s", i, s->nodes[i].options.addr);
 }
 
+/* In the order of node.h. */
+static void restore(struct sim *s, struct sim_node *n)
+{
+    struct disk *d = &n->disk;
+    int err =
+        driver_restore_state(n->driver, d->files.meta.data, d->files.meta.len, d->files.state);
+    if (err == 0 && d->base.pos.index > 0)
+        err = driver_restore_base(n->driver, &d->base);
+    driver_restore_hard_state(n->driver, d->hard_state);
+    for (uint64_t k = d->base.pos.index; err == 0 && k < d->n_log; k++)
+        err = driver_restore_entry(n->driver, d->log[k]);
+    SIM_SAFE(s, err == 0, "node %u cannot read its own disk: %s", d->self, err_text(err));
+    if (d->files.meta.len > 0)
+        probe(s, PROBE_RESTART_STATE);
+}
+
 void process_start(struct sim *s, unsigned i)
 {
     struct sim_node *n = &s->nodes[i];
@@ -144,11 +163,7 @@ void process_start(struct sim *s, unsigned i)
     n->disk.identity.boot++;
     n->options.seed = rng_next(&s->rng);
     n->driver = driver_new(&n->options, &n->disk.identity);
-    driver_restore_hard_state(n->driver, n->disk.hard_state);
-    for (uint64_t k = 0; k < n->disk.n_log; k++) {
-        int err = driver_restore_entry(n->driver, n->disk.log[k]);
-        SIM_SAFE(s, err == 0, "node %u cannot read its own log: %s", i, err_text(err));
-    }
+    restore(s, n);
     driver_start(n->driver, &n->disk.storage, &n->link.transport, process_now_ms(s, i));
     n->turn_at_us = UINT64_MAX;
     n->paused_until_us = 0;
@@ -179,6 +194,10 @@ static void drop_mail(struct sim_node *n)
     while ((it = list_pop_front(&n->loaded)) != NULL) {
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
         storage_load_free(&l);
+    }
+    while ((it = list_pop_front(&n->worked)) != NULL) {
+        struct storage_job *j = LIST_ENTRY(it, struct storage_job, link);
+        storage_job_free(&j);
     }
     while ((it = list_pop_front(&n->answered)) != NULL) {
         struct transport_request *t = LIST_ENTRY(it, struct transport_request, link);

@@ -88,6 +88,9 @@ static void happen(struct sim *s, const struct event *e)
     case EVENT_NET:
         net_event(s, e->what);
         break;
+    case EVENT_FILES:
+        files_done(s, e->node, e->a, (unsigned)e->b);
+        break;
     case EVENT_DISK:
         disk_done(s, e->node, e->a);
         break;

@@ -6,6 +6,7 @@
  *      plan.c       what a seed decides            net.c       struct transport, links
  *      sim.c        the world and its time         disk.c      struct storage
  *      process.c    nodes: life, turns, clocks     clients.c   writes and reads
+ *      files.c      state and snapshots on disks
  *      operator.c   membership commands            faults.c    what goes wrong, and when
  *      checkers.c   the promises of Raft           model.c     the state machine, made anew
  *      history.c    linearizability             liveness.c  the end: all must work again
@@ -60,6 +61,7 @@ enum event_kind {
     EVENT_TURN,   /* node: a turn of its loop */
     EVENT_NET,    /* what: struct flight */
     EVENT_DISK,   /* node: the write under way is durable */
+    EVENT_FILES,  /* node: the first job of lane b is done */
     EVENT_CLIENT, /* node: number of the client */
     EVENT_OPERATOR,
     EVENT_FAULT, /* the next fault is due */
@@ -88,16 +90,35 @@ bool events_pop(struct events *q, struct event *ret_event);
 
 struct sim;
 
+#define SIM_LANES     4
+#define SIM_SNAPSHOTS 4
+
+struct snapshot_file {
+    uint64_t id; /* 0: free */
+    struct buf bytes;
+    struct kv_base *state; /* received and complete; owned */
+};
+
+struct files {
+    struct kv_base *state; /* with meta and applied: durable */
+    struct buf meta;       /* empty: no checkpoint yet */
+    uint64_t applied;
+    struct snapshot_file snapshots[SIM_SNAPSHOTS];
+    struct list jobs[SIM_LANES]; /* struct storage_job, in order */
+};
+
 struct disk {
     struct storage storage; /* first */
     struct sim *sim;
     unsigned self;
     struct storage_identity identity; /* what follows is durable */
     struct raft_hard_state hard_state;
-    struct raft_entry **log; /* log[i] has index i + 1 */
+    struct raft_base base;   /* index 0: it begins at the beginning */
+    struct raft_entry **log; /* log[i] has index i + 1; NULL before the base */
     uint64_t n_log, cap_log;
     struct list queue, under_way; /* struct storage_write */
     struct list loads;            /* struct storage_load */
+    struct files files;
     bool busy;
     uint64_t stalled_until_us;
     enum sim_fault fails; /* the next write ends so: FAULT_EIO_*; SIM_FAULT_KINDS: it does not */
@@ -124,8 +145,8 @@ struct sim_node {
     struct disk disk;
     struct link link;
     struct node_clock clock;
-    struct list requests, written, loaded, answered; /* what comes in, as in node.c */
-    uint64_t turn_at_us;                             /* UINT64_MAX: none is due */
+    struct list requests, written, loaded, worked, answered; /* what comes in, as in node.c */
+    uint64_t turn_at_us;                                     /* UINT64_MAX: none is due */
     uint64_t paused_until_us;
     uint64_t slow_us, slow_until_us; /* a turn takes so much longer */
     unsigned moves;
@@ -326,6 +347,16 @@ void disk_wipe(struct disk *d, bool same_id);
 bool disk_flip_bit(struct sim *s, unsigned i);
 void disk_free(struct disk *d);
 bool disk_has(const struct disk *d, struct raft_pos pos);
+
+/* ---- files.c ---- */
+void files_init(struct disk *d);
+void files_work(struct storage *storage, struct storage_job *j);
+void files_done(struct sim *s, unsigned i, uint64_t life, unsigned lane);
+/* The state becomes what was received; w gets its answer. */
+void files_install(struct disk *d, struct storage_write *w);
+void files_crash(struct disk *d);
+void files_wipe(struct disk *d);
+void files_free(struct disk *d);
 
 /* ---- net.c ---- */
 struct flight;

@@ -97,7 +97,7 @@ int fixture_try_open(struct store_fixture *f)
 
 void fixture_start(struct store_fixture *f)
 {
-    struct storage_events events = {on_written, on_loaded, f};
+    struct storage_events events = {.written = on_written, .loaded = on_loaded, .ctx = f};
     f->written = 0;
     store_start(f->store, &events);
 }

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Checkpoints: now and then the memtable is frozen and handed to the storage;
+ * when that has made it durable, the log before it is let go of, but for a
+ * tail for followers that are behind.
+ *
+ *      applied enough -> frozen -> the log up to there is durable here -> job
+ *                     -> durable -> part of the base -> raft_compact()
+ *
+ * A state that is ahead of its own log would be a log with a gap after a
+ * restart: hence the second step.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/driver.h"
+
+#define RETRY_MS 5000 /* after a disk that was full */
+
+static void sample_tail(struct checkpoint *c, uint64_t index, size_t step)
+{
+    const struct tail_sample *last =
+        &c->tail[(c->n_tail + DRIVER_TAIL_SAMPLES - 1) % DRIVER_TAIL_SAMPLES];
+    if (c->n_tail > 0 && c->log_bytes - last->log_bytes < step)
+        return;
+    c->tail[c->n_tail++ % DRIVER_TAIL_SAMPLES] = (struct tail_sample){index, c->log_bytes};
+}
+
+void checkpoint_applied(struct driver *d, struct raft_entry *const entries[], unsigned n)
+{
+    struct checkpoint *c = &d->checkpoint;
+    for (unsigned i = 0; i < n; i++)
+        c->log_bytes += sizeof *entries[i] + entries[i]->len;
+    sample_tail(c, entries[n - 1]->pos.index, d->o.log_tail_bytes / (DRIVER_TAIL_SAMPLES / 2));
+    if (c->changed_ms == 0)
+        c->changed_ms = d->now_ms;
+}
+
+static bool is_due(const struct driver *d)
+{
+    const struct checkpoint *c = &d->checkpoint;
+    if (d->o.checkpoint_entries == 0 || c->changed_ms == 0 || d->now_ms < c->retry_ms)
+        return false;
+    uint64_t n = state_applied(d->state).index - c->index;
+    return n >= d->o.checkpoint_entries ||
+           state_stats(d->state).memtable_bytes >= d->o.checkpoint_bytes ||
+           (d->o.checkpoint_age_ms > 0 && d->now_ms - c->changed_ms >= d->o.checkpoint_age_ms);
+}
+
+static void freeze(struct driver *d)
+{
+    struct checkpoint *c = &d->checkpoint;
+    struct storage_job *j = storage_job_new(STORAGE_CHECKPOINT, 0);
+    struct raft_pos config_pos;
+    const struct raft_config *config = raft_config_committed(d->raft, &config_pos);
+    state_meta(d->state, d->identity.cluster, config, config_pos, &j->meta);
+    if (state_freeze(d->state, &j->frozen) != 0) {
+        storage_job_free(&j);
+        return;
+    }
+    c->job = j;
+    c->changed_ms = 0;
+}
+
+/* The tail that stays before the state at index; see node.h. */
+static uint64_t let_go_of(const struct driver *d, uint64_t index)
+{
+    const struct checkpoint *c = &d->checkpoint;
+    uint64_t upto = index > d->o.log_tail_entries ? index - d->o.log_tail_entries : 0;
+    const struct raft_config *config = raft_config(d->raft, NULL);
+    for (unsigned i = 0; i < config->n_members; i++) {
+        struct raft_peer_status peer;
+        if (raft_peer(d->raft, config->members[i].id, &peer) != 0 || peer.lost_data ||
+            uuid_equal(peer.id, d->identity.node) || peer.in_snapshot)
+            continue;
+        if (peer.ticks_since_heard * DRIVER_TICK_MS < d->o.election_max_ms && peer.match < upto)
+            upto = peer.match;
+    }
+    /* Never more than so many bytes, for whomever. */
+    unsigned n = c->n_tail < DRIVER_TAIL_SAMPLES ? c->n_tail : DRIVER_TAIL_SAMPLES;
+    for (unsigned i = 0; i < n; i++) {
+        const struct tail_sample *t = &c->tail[i];
+        if (c->log_bytes - t->log_bytes > d->o.log_tail_bytes && t->index > upto)
+            upto = t->index;
+    }
+    return upto < index ? upto : index;
+}
+
+void checkpoint_pump(struct driver *d)
+{
+    struct checkpoint *c = &d->checkpoint;
+    if (c->under_way)
+        return;
+    struct raft_status s = raft_status(d->raft);
+    if (!c->job && is_due(d) && s.applied == s.commit)
+        freeze(d);
+    if (!c->job || s.durable < c->job->frozen->applied.index)
+        return;
+    c->under_way = true;
+    d->storage->work(d->storage, c->job);
+    c->job = NULL;
+}
+
+/* There may be room again later: nothing is lost, the frozen memtable is still read. */
+static void try_again(struct driver *d, struct storage_job *j)
+{
+    static struct log_limit limit;
+    if (log_allow(&limit, RETRY_MS * 12))
+        LOG_WARN("no checkpoint: %s; the log stays until there is one", err_text(j->err));
+    d->checkpoint.retry_ms = d->now_ms + RETRY_MS;
+    d->checkpoint.job = j;
+}
+
+void checkpoint_done(struct driver *d, struct storage_job *j)
+{
+    struct checkpoint *c = &d->checkpoint;
+    c->under_way = false;
+    if (j->err != 0) {
+        try_again(d, j);
+        return;
+    }
+    uint64_t index = j->frozen->applied.index;
+    state_drop_frozen(d->state, &j->frozen);
+    storage_job_free(&j);
+    if (index <= c->index)
+        return; /* a snapshot came in between */
+    c->index = index;
+    LOG_DEBUG("checkpoint at %llu", (unsigned long long)index);
+    raft_compact(d->raft, let_go_of(d, index));
+}
+
+void checkpoint_free(struct driver *d)
+{
+    storage_job_free(&d->checkpoint.job);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ * The node's meta as bytes; whoever keeps them has a checksum over them.
+ */
+#include "node/meta.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+#define CONFIG_BYTES_MAX LIMIT_CONTROL_BYTES
+#define KV_BYTES_MAX     (4 * LIMIT_VALUE_BYTES) /* answers of sessions may be large */
+
+static void put_pos(struct buf *out, struct raft_pos pos)
+{
+    buf_put_varint(out, pos.term);
+    buf_put_varint(out, pos.index);
+}
+
+static struct raft_pos read_pos(struct bytes_reader *r)
+{
+    uint64_t term = bytes_read_varint(r), index = bytes_read_varint(r);
+    return (struct raft_pos){term, index};
+}
+
+void node_meta_encode(const struct node_meta *m, struct buf *out)
+{
+    struct buf config = BUF_INIT;
+    ASSERT(m->n_terms <= NODE_META_TERMS);
+    raft_config_encode(&m->base.config, &config);
+    buf_put_u8(out, NODE_META_VERSION);
+    buf_put_uuid(out, m->cluster);
+    put_pos(out, m->base.pos);
+    put_pos(out, m->base.config_pos);
+    buf_put_string(out, config.data, config.len);
+    buf_put_u8(out, (uint8_t)m->n_terms);
+    for (unsigned i = 0; i < m->n_terms; i++) {
+        buf_put_varint(out, m->terms[i].term);
+        buf_put_uuid(out, m->terms[i].leader);
+    }
+    buf_put_string(out, m->kv, m->kv_len);
+    buf_free(&config);
+}
+
+static bool decode(struct bytes_reader *r, struct node_meta *m)
+{
+    size_t len = 0;
+    m->cluster = bytes_read_uuid(r);
+    m->base.pos = read_pos(r);
+    m->base.config_pos = read_pos(r);
+    const uint8_t *config = bytes_read_string(r, CONFIG_BYTES_MAX, &len);
+    if (!config || raft_config_decode(config, len, &m->base.config) != 0)
+        return false;
+    m->n_terms = bytes_read_u8(r);
+    if (m->n_terms > NODE_META_TERMS)
+        return false;
+    for (unsigned i = 0; i < m->n_terms; i++) {
+        m->terms[i].term = bytes_read_varint(r);
+        m->terms[i].leader = bytes_read_uuid(r);
+    }
+    m->kv = bytes_read_string(r, KV_BYTES_MAX, &m->kv_len);
+    return bytes_reader_done(r) && m->base.pos.index > 0 &&
+           m->base.config_pos.index <= m->base.pos.index;
+}
+
+int node_meta_decode(const void *p, size_t len, struct node_meta *ret_meta)
+{
+    struct bytes_reader r = bytes_reader(p, len);
+    if (bytes_read_u8(&r) != NODE_META_VERSION)
+        return bytes_reader_ok(&r) ? ERR_VERSION : ERR_CORRUPT;
+    struct node_meta *m = mem_zalloc(sizeof *m);
+    bool sane = decode(&r, m);
+    if (sane)
+        *ret_meta = *m;
+    mem_free(m);
+    return sane ? 0 : ERR_CORRUPT;
+}
