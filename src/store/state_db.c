@@ -200,6 +200,8 @@ static int open_tables(struct state_db *db, MDB_txn *txn, struct state_mark *ret
     rc = mdb_dbi_open(txn, "keys", 0, &db->keys);
     if (!rc)
         rc = mdb_dbi_open(txn, "chunks", 0, &db->chunks);
+    if (!rc)
+        rc = store_env_check(txn, (const MDB_dbi[]){db->keys, db->chunks}, 2);
     return rc ? state_db_failed(db, reason, "its tables", rc)
               : state_db_mark(db, txn, ret_mark, reason);
 }
