@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Everything that the store serves is compared with what was written.
+ * Images of the log: everything that the store serves is compared with what was written.
  */
 #include "check.h"
 
@@ -21,7 +21,7 @@ struct check {
     struct storage_identity identity;
     uint64_t boot_min;
     /* what was read */
-    struct state found;
+    struct expected found;
     uint64_t last_term;
     unsigned n_hard_states, n_disordered;
     /* going on */
@@ -74,9 +74,9 @@ static enum check_result open_and_read(struct check *c)
     struct store_visitor visitor = {on_hard_state, on_entry, c};
     if (store_open(c->dir, &options, &c->identity, &c->store, c->why) != 0)
         return CHECK_REFUSED;
-    c->found = (struct state){.cluster = c->identity.cluster,
-                              .promised = c->identity.promised,
-                              .contacted = c->identity.contacted};
+    c->found = (struct expected){.cluster = c->identity.cluster,
+                                 .promised = c->identity.promised,
+                                 .contacted = c->identity.contacted};
     c->n_hard_states = 0;
     c->last_term = 0;
     if (store_scan(c->store, &visitor, c->why) != 0)
@@ -86,7 +86,7 @@ static enum check_result open_and_read(struct check *c)
     return CHECK_RIGHT;
 }
 
-static bool same_state(const struct state *a, const struct state *b)
+static bool same_state(const struct expected *a, const struct expected *b)
 {
     return a->base == b->base && a->last == b->last && a->digest == b->digest &&
            a->hard_state.term == b->hard_state.term &&
@@ -108,7 +108,7 @@ static enum check_result compare(struct check *c)
     for (uint64_t i = promised; i <= begun; i++)
         if (same_state(&c->found, &h->states[i]))
             return CHECK_RIGHT;
-    const struct state *p = &h->states[promised], *f = &c->found;
+    const struct expected *p = &h->states[promised], *f = &c->found;
     buf_printf(c->why,
                "found entries %" PRIu64 " to %" PRIu64 " and term %" PRIu64 ", commit %" PRIu64
                "; promised %" PRIu64 " to %" PRIu64 ", term %" PRIu64 ", commit %" PRIu64
@@ -195,7 +195,7 @@ static enum check_result go_on_with(struct check *c)
     store_close(&c->store);
     if (c->failed || c->load_is_wrong)
         return wrong(c, c->failed ? "it cannot go on" : "the last entry was not read back");
-    struct state expected = c->found;
+    struct expected expected = c->found;
     uint64_t boot = c->identity.boot;
     enum check_result result = open_and_read(c);
     if (result != CHECK_RIGHT)
@@ -208,6 +208,8 @@ static enum check_result go_on_with(struct check *c)
 enum check_result check_image(const struct history *h, const uint64_t marks[MARKS], const char *dir,
                               bool go_on, struct buf *why)
 {
+    if (!history_is_of_log(h->kind))
+        return check_state(h, marks, dir, go_on, why);
     struct check c = {.h = h,
                       .marks = marks,
                       .why = why,

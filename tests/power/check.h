@@ -19,4 +19,8 @@ enum check_result {
 enum check_result check_image(const struct history *h, const uint64_t marks[MARKS], const char *dir,
                               bool go_on, struct buf *why);
 
+/* The same for histories of the checkpointed state; check_image() calls it. */
+enum check_result check_state(const struct history *h, const uint64_t marks[MARKS], const char *dir,
+                              bool go_on, struct buf *why);
+
 #endif

@@ -7,15 +7,16 @@
 #ifndef POWER_HISTORY_H
 #define POWER_HISTORY_H
 
+#include "kv/cursor.h"
+#include "kv/kv.h"
 #include "node/storage.h"
 #include "trace.h"
 
-/* Of a log by index, whatever the order in which it is read. */
-struct state {
-    uint64_t base, last; /* indices: the log is base + 1 to last */
-    uint64_t digest;     /* sum over its entries */
-    struct raft_hard_state hard_state;
-    struct uuid cluster, promised; /* of the identity */
+struct expected {
+    uint64_t base, last;               /* a log: base + 1 to last; a state: last is its position */
+    uint64_t digest;                   /* sum over its entries or records, whatever their order */
+    struct raft_hard_state hard_state; /* a state: the term of its position */
+    struct uuid cluster, promised;     /* of the identity */
     bool contacted;
 };
 
@@ -23,24 +24,47 @@ struct history {
     uint64_t seed;
     unsigned kind;
     struct trace trace;
-    size_t first_point;   /* operations before it only make what was there at the beginning */
-    struct state *states; /* owned */
+    size_t first_point;      /* operations before it only make what was there at the beginning */
+    struct expected *states; /* owned */
     size_t n_states, cap_states;
     struct storage_identity identity; /* as the store made it */
 };
 
-/* The entry of this place in this history: bytes follow from it. One reference, the caller's. */
-struct raft_entry *history_entry(const struct history *h, struct raft_pos pos);
-uint64_t history_entry_digest(const struct raft_entry *e);
-
-/* Kinds of work that are recorded. */
+/* Kinds of work that are recorded: first those of the log, then those of the checkpointed state. */
 unsigned history_kinds(void);
 const char *history_kind_name(unsigned kind);
+bool history_is_of_log(unsigned kind);
 
 /* Records a history in the directory root/data; root exists and is empty. Ends the process when
  * the store fails without any fault. The caller frees it. */
 struct history *history_record(const char *root, unsigned kind, uint64_t seed);
 void history_free(struct history **h);
+
+/* ---- logs ---- */
+
+extern const unsigned history_log_kinds;
+const char *history_log_kind_name(unsigned kind);
+void history_log_work(struct history *h, const char *dir);
+
+/* The entry of this place in this history: bytes follow from it. One reference, the caller's. */
+struct raft_entry *history_entry(const struct history *h, struct raft_pos pos);
+uint64_t history_entry_digest(const struct raft_entry *e);
+
+/* ---- states: MARK_BOOT is the generation ---- */
+
+extern const unsigned history_state_kinds;
+const char *history_state_kind_name(unsigned kind);
+void history_state_work(struct history *h, const char *dir);
+
+uint64_t history_record_digest(const struct kv_record *r);
+/* Where a run's meta says that it is; a callback of the state. */
+int history_meta_pos(const void *meta, size_t len, struct kv_pos *ret_pos);
+
+/* ---- for both ---- */
+
+uint64_t history_mixed(uint64_t a, uint64_t b);
+void history_add_state(struct history *h, const struct expected *s);
+_Noreturn void history_broken(const char *what, const char *why);
 
 /* A map that is large enough for every history, and quickly mapped. */
 #define HISTORY_MAP_BYTES (64 * MIB)
