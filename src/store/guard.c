@@ -43,10 +43,9 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
         raise(signal_number);
 }
 
-/* SA_NODEFER: a jump leaves the signal's mask as it was without restoring it by a system call. */
 static void put_in_place(int signal_number, struct sigaction *ret_old)
 {
-    struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER}, old;
+    struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO}, old;
     sigemptyset(&fault.sa_mask);
     sigaction(signal_number, &fault, &old);
     if (!(old.sa_flags & SA_SIGINFO) || old.sa_sigaction != on_fault)
@@ -61,6 +60,17 @@ void store_guard_prepare(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* A jump out of the handler leaves its signal blocked. Put right here, it costs a system call only
+ * when there was a fault; sigsetjmp() would take one each time to save the mask. */
+static void unblock(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGSEGV);
+    sigaddset(&set, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 bool store_guard(int (*fn)(void *ctx), void *ctx, int *ret_result)
 {
     sigjmp_buf here;
@@ -73,6 +83,8 @@ bool store_guard(int (*fn)(void *ctx), void *ctx, int *ret_result)
         paused = false;
         *ret_result = fn(ctx);
         returned = true;
+    } else {
+        unblock();
     }
     active = outer;
     paused = outer_paused;
