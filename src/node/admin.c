@@ -338,7 +338,7 @@ static void start_changing(struct driver *d, struct admin_op *op)
     raft_config(d->raft, &config_pos);
     if (other_change_pending(d)) {
         op->result.pos = config_pos;
-        op->result.pos_leader = state_leader_of(d->state, config_pos.term);
+        op->result.pos_leader = machine_leader_of(d->machine, config_pos.term);
         if (op->attempted)
             restart(d, op); /* it may be this very change, begun under another leader */
         else

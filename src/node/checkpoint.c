@@ -39,9 +39,9 @@ static bool is_due(const struct driver *d)
     const struct checkpoint *c = &d->checkpoint;
     if (d->o.checkpoint_entries == 0 || c->changed_ms == 0 || d->now_ms < c->retry_ms)
         return false;
-    uint64_t n = state_applied(d->state).index - c->index;
+    uint64_t n = machine_applied(d->machine).index - c->index;
     return n >= d->o.checkpoint_entries ||
-           state_stats(d->state).memtable_bytes >= d->o.checkpoint_bytes ||
+           machine_stats(d->machine).memtable_bytes >= d->o.checkpoint_bytes ||
            (d->o.checkpoint_age_ms > 0 && d->now_ms - c->changed_ms >= d->o.checkpoint_age_ms);
 }
 
@@ -51,8 +51,8 @@ static void freeze(struct driver *d)
     struct storage_job *j = storage_job_new(STORAGE_CHECKPOINT, 0);
     struct raft_pos config_pos;
     const struct raft_config *config = raft_config_committed(d->raft, &config_pos);
-    state_meta(d->state, d->identity.cluster, config, config_pos, &j->meta);
-    if (state_freeze(d->state, &j->frozen) != 0) {
+    machine_meta(d->machine, d->identity.cluster, config, config_pos, &j->meta);
+    if (machine_freeze(d->machine, &j->frozen) != 0) {
         storage_job_free(&j);
         return;
     }
@@ -118,7 +118,7 @@ void checkpoint_done(struct driver *d, struct storage_job *j)
         return;
     }
     uint64_t index = j->frozen->applied.index;
-    state_drop_frozen(d->state, &j->frozen);
+    machine_drop_frozen(d->machine, &j->frozen);
     storage_job_free(&j);
     if (index <= c->index)
         return; /* a snapshot came in between */

@@ -46,7 +46,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     d->o = *o;
     d->identity = *identity;
     d->rng.state = o->seed;
-    d->state = state_new();
+    d->machine = machine_new();
     d->raft = core_new(o, identity);
     list_init(&d->inbound);
     list_init(&d->admin_ops);
@@ -63,7 +63,7 @@ void driver_free(struct driver **d)
     if (!*d)
         return;
     raft_free(&(*d)->raft);
-    state_free(&(*d)->state);
+    machine_free(&(*d)->machine);
     exchanges_free(&(*d)->exchanges);
     writes_free(*d);
     form_free(*d);
@@ -74,7 +74,7 @@ void driver_free(struct driver **d)
 int driver_restore_state(struct driver *d, const void *meta, size_t len, struct kv_base *base)
 {
     struct raft_base *at = mem_alloc(sizeof *at);
-    int err = state_restore(d->state, meta, len, base, at);
+    int err = machine_restore(d->machine, meta, len, base, at);
     if (err == 0)
         d->restored_applied = d->checkpoint.index = at->pos.index;
     mem_free(at);
@@ -101,7 +101,7 @@ int driver_restore_entry(struct driver *d, struct raft_entry *e)
 {
     int err = raft_restore_entry(d->raft, e);
     if (err == 0 && e->pos.index <= d->restored_commit && e->pos.index > d->restored_applied)
-        err = state_apply(d->state, &e, 1, NULL, NULL);
+        err = machine_apply(d->machine, &e, 1, NULL, NULL);
     return err;
 }
 
@@ -288,7 +288,7 @@ static void apply(struct driver *d, struct raft_entry *const entries[], unsigned
 {
     if (n == 0)
         return;
-    int err = state_apply(d->state, entries, n, applied, d);
+    int err = machine_apply(d->machine, entries, n, applied, d);
     ASSERT(err == 0); /* the core has decoded every configuration before */
     checkpoint_applied(d, entries, n);
     reads_applied(d);
@@ -318,8 +318,8 @@ static void role_changed(struct driver *d)
     }
     d->term_seen = s.term;
     d->leader_seen = s.leader;
-    state_note_leader(d->state, s.term, s.leader);
-    state_set_leader_hint(d->state, s.leader);
+    machine_note_leader(d->machine, s.term, s.leader);
+    machine_set_leader_hint(d->machine, s.leader);
     /* A leader knows what it had since it leads. */
     memset(d->lag, 0, sizeof d->lag);
     d->lag_next_ms = d->now_ms;

@@ -10,13 +10,13 @@
  *      transport: answered ----------+                +--> state machine --> request->done
  *      time: driver_advance ---------+
  *
- *      driver.c    life, time, effects        state.c     state machine behind a lock
+ *      driver.c    life, time, effects        machine.c   state machine behind a lock
  *      peer.c      messages in and out        propose.c   writes of clients, forwarding
  *      exchange.c  questions put to others    reads.c     linearizable reads
  *      admin.c     membership commands        form.c      how a cluster comes to be
  *      move.c      a member at a new address  status.c    questions about all this
- *      checkpoint.c  state made durable, log  snapshot.c  the state for who comes too late
- *                    let go of
+ *      snapshot.c  the state for who comes too late
+ *      checkpoint.c  state made durable, the log before it let go of
  *      stop.c      an orderly end: leadership is handed over
  */
 #ifndef NODE_DRIVER_H
@@ -24,9 +24,9 @@
 
 #include "base/rng.h"
 #include "node/exchange.h"
+#include "node/machine.h"
 #include "node/node.h"
 #include "node/request.h"
-#include "node/state.h"
 #include "node/storage.h"
 #include "node/transport.h"
 #include "raft/raft.h"
@@ -117,7 +117,7 @@ struct driver {
     struct node_options o;
     struct storage *storage;
     struct transport *transport;
-    struct state *state; /* shared with readers in other threads */
+    struct machine *machine; /* shared with readers in other threads */
     struct storage_identity identity;
     struct raft *raft;
     struct rng rng;

@@ -122,7 +122,7 @@ void form_init_request(struct driver *d, struct node_request *r)
 static bool is_up(const struct driver *d)
 {
     return driver_is_member(d) && !uuid_is_zero(raft_status(d->raft).leader) &&
-           state_applied(d->state).index > 0;
+           machine_applied(d->machine).index > 0;
 }
 
 static void answer_inits(struct driver *d)
@@ -338,7 +338,7 @@ static bool wants_to_join(const struct driver *d)
 {
     const struct raft_member *self = driver_member(d, d->identity.node);
     bool is_voter = self && raft_member_votes(self);
-    bool was_removed = driver_is_member(d) && !self && state_applied(d->state).index > 0;
+    bool was_removed = driver_is_member(d) && !self && machine_applied(d->machine).index > 0;
     return d->o.n_peers > 0 && own_place(d) < d->o.n_peers && !is_voter && !was_removed;
 }
 

@@ -22,7 +22,7 @@ struct node {
     struct driver *driver; /* the thread's, between start and stop */
     struct node_options options;
     struct storage_identity identity;
-    struct state *state;
+    struct machine *machine;
     pthread_t thread;
     bool started;
 
@@ -68,7 +68,7 @@ struct node *node_new(const struct node_options *o, const struct storage_identit
     n->options = *o;
     n->identity = *identity;
     n->driver = driver_new(o, identity);
-    n->state = n->driver->state;
+    n->machine = n->driver->machine;
     mailbox_init(&n->in);
     ASSERT(pthread_mutex_init(&n->lock, NULL) == 0);
     ASSERT(pthread_condattr_init(&attr) == 0);
@@ -343,7 +343,7 @@ struct transport_events node_transport_events(struct node *n)
 
 int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
 {
-    return state_get(n->state, key, key_len, out);
+    return machine_get(n->machine, key, key_len, out);
 }
 
 struct uuid node_id(const struct node *n)
@@ -353,7 +353,7 @@ struct uuid node_id(const struct node *n)
 
 struct uuid node_leader_hint(const struct node *n)
 {
-    return state_leader_hint(n->state);
+    return machine_leader_hint(n->machine);
 }
 
 uint64_t node_last_turn_ms(const struct node *n)

@@ -283,7 +283,7 @@ static void settle_forwarded(struct driver *d, struct write *wr,
                              const struct wire_forward_result *result)
 {
     struct node_request *r = wr->request;
-    state_note_leader(d->state, result->pos.term, result->leader);
+    machine_note_leader(d->machine, result->pos.term, result->leader);
     r->ret.write.log_id = (struct node_log_id){result->pos.index, result->pos.term, result->leader};
     buf_append(&r->ret.write.answer, result->answer.data, result->answer.len);
     settle(d, wr, 0);
@@ -409,7 +409,7 @@ static void applied_for_other(struct driver *d, struct proposed *p, const struct
     struct wire_forward_result *res = &b->results[p->slot];
     res->err = result->err == ERR_STALE ? ERR_UNKNOWN : result->err;
     res->pos = (struct raft_pos){.term = result->pos.term, .index = result->pos.index};
-    res->leader = state_leader_of(d->state, res->pos.term);
+    res->leader = machine_leader_of(d->machine, res->pos.term);
     buf_append(&b->answers[p->slot], result->answer, result->answer_len);
     if (--b->n_missing == 0)
         answer_forwarded(d, b);
@@ -455,7 +455,7 @@ void writes_applied(struct driver *d, const struct raft_entry *e, const struct k
 void writes_membership_applied(struct driver *d)
 {
     struct writes *w = &d->writes;
-    uint64_t member_since = state_member_since(d->state, d->identity.node);
+    uint64_t member_since = machine_member_since(d->machine, d->identity.node);
     if (member_since == w->member_since)
         return;
     w->member_since = member_since;
@@ -475,7 +475,7 @@ void writes_installed(struct driver *d)
     uint64_t last = w->seq_last;
     /* In the same membership whatever is sent again is known by its number. If this node left and
      * came back, that is forgotten: what may have been applied before must not be sent again. */
-    bool same = state_member_since(d->state, d->identity.node) == w->member_since;
+    bool same = machine_member_since(d->machine, d->identity.node) == w->member_since;
     for (uint64_t seq = w->floor; !same && seq <= last; seq++) {
         struct write *wr = *slot_of(w, seq);
         if (wr && (wr->attempted || wr->under_way))

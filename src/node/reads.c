@@ -115,7 +115,7 @@ void reads_result(struct driver *d, const struct raft_read_result *result)
 
 void reads_applied(struct driver *d)
 {
-    uint64_t applied = state_applied(d->state).index;
+    uint64_t applied = machine_applied(d->machine).index;
     LIST_FOREACH_SAFE (it, following, &d->reads.confirmed) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
         if (b->index <= applied)

@@ -20,10 +20,11 @@ void snapshot_make(struct driver *d)
     struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_MAKE, rng_next(&d->rng) | 1);
     struct raft_snapshot *plan = mem_zalloc(sizeof *plan);
     plan->id = j->snapshot_id;
-    plan->base.pos = state_applied(d->state);
+    plan->base.pos = machine_applied(d->machine);
     plan->base.config = *raft_config_committed(d->raft, &plan->base.config_pos);
-    state_meta(d->state, d->identity.cluster, &plan->base.config, plan->base.config_pos, &j->meta);
-    j->view = state_view(d->state);
+    machine_meta(d->machine, d->identity.cluster, &plan->base.config, plan->base.config_pos,
+                 &j->meta);
+    j->view = machine_view(d->machine);
     j->snapshot = raft_snapshot_new(plan); /* its size is not known yet */
     mem_free(plan);
     d->making_snapshot = true;
@@ -111,7 +112,7 @@ static void was_written(struct driver *d, struct storage_job *j)
 void snapshot_installed(struct driver *d, struct storage_write *w)
 {
     struct raft_base *base = mem_alloc(sizeof *base);
-    int err = state_install(d->state, w->meta.data, w->meta.len, w->state, base);
+    int err = machine_install(d->machine, w->meta.data, w->meta.len, w->state, base);
     ASSERT(err ==
            0); /* was looked at when it was complete, and is later than all that is applied */
     LOG_INFO("installed the state at %llu", (unsigned long long)base->pos.index);

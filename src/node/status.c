@@ -13,7 +13,7 @@ const struct raft_member *driver_member(const struct driver *d, struct uuid id)
 
 struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos)
 {
-    return (struct node_log_id){pos.index, pos.term, state_leader_of(d->state, pos.term)};
+    return (struct node_log_id){pos.index, pos.term, machine_leader_of(d->machine, pos.term)};
 }
 
 static int state_number(const struct driver *d, const struct raft_status *s)
@@ -69,14 +69,14 @@ static void members_status(const struct driver *d, const struct raft_status *s,
 void driver_status(const struct driver *d, struct node_status *ret)
 {
     struct raft_status s = raft_status(d->raft);
-    struct kv_stats kv = state_stats(d->state);
+    struct kv_stats kv = machine_stats(d->machine);
     ret->id = d->identity.node;
     ret->cluster = d->identity.cluster;
     ret->state = state_number(d, &s);
     ret->term = s.term;
     ret->last_log_index = s.last.index;
     ret->commit_index = s.commit;
-    ret->applied = driver_log_id(d, state_applied(d->state));
+    ret->applied = driver_log_id(d, machine_applied(d->machine));
     ret->leader = s.leader;
     members_status(d, &s, ret);
     ret->leader_changes = d->counters.leader_changes;

@@ -279,7 +279,7 @@ static void check_applied(struct sim *s, unsigned i, const struct raft_status *n
     SIM_SAFE(s, now->applied <= now->commit && now->applied >= n->seen.applied,
              "node %u: applied %llu, before %llu, commit %llu", i, ull(now->applied),
              ull(n->seen.applied), ull(now->commit));
-    uint64_t applied = state_applied(n->driver->state).index;
+    uint64_t applied = machine_applied(n->driver->machine).index;
     SIM_SAFE(s, applied == now->applied, "node %u: its state is at %llu instead of %llu", i,
              ull(applied), ull(now->applied));
     if (now->applied > n->seen.applied)

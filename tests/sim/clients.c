@@ -82,12 +82,12 @@ static void encode(struct sim *s, uint64_t id, struct buf *body)
 static void capture_read(struct call *c)
 {
     struct sim *s = c->sim;
-    struct state *state = s->nodes[c->node].driver->state;
+    struct machine *state = s->nodes[c->node].driver->machine;
     struct buf value = BUF_INIT;
     char name[8];
     size_t len = client_key(op_of(s, c->op)->keys[0], name);
-    c->applied = state_applied(state).index;
-    if (state_get(state, name, len, &value) == 0)
+    c->applied = machine_applied(state).index;
+    if (machine_get(state, name, len, &value) == 0)
         SIM_SAFE(s, model_parse_value(s, value.data, value.len, &c->read_op),
                  "node %u: a read finds what nobody wrote", c->node);
     buf_free(&value);

@@ -256,20 +256,20 @@ void model_commit(struct sim *s, struct committed *c)
 
 static void check_key(struct sim *s, unsigned i, unsigned key, uint64_t index)
 {
-    struct state *state = s->nodes[i].driver->state;
+    struct machine *state = s->nodes[i].driver->machine;
     const struct version *v = version_at(&s->model->keys[key], index);
     struct buf *value = &s->model->scratch;
     char name[8];
     size_t len = client_key(key, name);
     uint64_t op = 0;
     buf_clear(value);
-    if (state_get(state, name, len, value) == 0)
+    if (machine_get(state, name, len, value) == 0)
         SIM_SAFE(s, model_parse_value(s, value->data, value->len, &op),
                  "node %u: key %u holds what nobody wrote", i, key);
-    SIM_SAFE(s, op == v->op && state_version(state, name, len) == v->count,
+    SIM_SAFE(s, op == v->op && machine_version(state, name, len) == v->count,
              "node %u at %llu: key %u is of write %llu, number %llu, instead of %llu, number %llu",
              i, (unsigned long long)index, key, (unsigned long long)op,
-             (unsigned long long)state_version(state, name, len), (unsigned long long)v->op,
+             (unsigned long long)machine_version(state, name, len), (unsigned long long)v->op,
              (unsigned long long)v->count);
 }
 
@@ -285,14 +285,14 @@ void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to)
 
 void model_check_all(struct sim *s, unsigned i)
 {
-    uint64_t applied = state_applied(s->nodes[i].driver->state).index;
+    uint64_t applied = machine_applied(s->nodes[i].driver->machine).index;
     uint64_t n = 0;
     for (unsigned key = 0; key < s->plan.n_keys; key++) {
         check_key(s, i, key, applied);
         n += version_at(&s->model->keys[key], applied)->op != 0;
     }
-    SIM_SAFE(s, state_stats(s->nodes[i].driver->state).n_keys == n,
+    SIM_SAFE(s, machine_stats(s->nodes[i].driver->machine).n_keys == n,
              "node %u at %llu holds %llu keys instead of %llu", i, (unsigned long long)applied,
-             (unsigned long long)state_stats(s->nodes[i].driver->state).n_keys,
+             (unsigned long long)machine_stats(s->nodes[i].driver->machine).n_keys,
              (unsigned long long)n);
 }

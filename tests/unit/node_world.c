@@ -354,7 +354,7 @@ int world_read(struct world *w, unsigned i, const char *key, const char *expecte
 {
     struct buf value = BUF_INIT;
     int err = err_of(world_call(w, i, world_request(w, NODE_READ, 5000)));
-    if (err == 0 && state_get(w->nodes[i].driver->state, key, strlen(key), &value) < 0)
+    if (err == 0 && machine_get(w->nodes[i].driver->machine, key, strlen(key), &value) < 0)
         err = expected ? ERR_NOT_FOUND : 0;
     else if (err == 0 && (!expected || strcmp(buf_str(&value), expected) != 0))
         err = ERR_CORRUPT;
@@ -388,7 +388,7 @@ void world_cluster(struct world *w, unsigned n)
 
 uint64_t world_version(const struct world *w, unsigned i, const char *key)
 {
-    return state_version(w->nodes[i].driver->state, key, strlen(key));
+    return machine_version(w->nodes[i].driver->machine, key, strlen(key));
 }
 
 void world_wait_for_leader(struct world *w)

@@ -234,7 +234,7 @@ static void test_merge_passes_the_error_of_a_source_on(void **state)
 /* Every command sets two keys to its index, in one step, or deletes both: a view in which they
  * differ has seen half of it. */
 struct shared {
-    pthread_mutex_t lock; /* as in node/state.c */
+    pthread_mutex_t lock; /* as in node/machine.c */
     struct kv *kv;
     struct kv_base *base;
     atomic_bool done;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "node/state.h"
+#include "node/machine.h"
 
 #include <pthread.h>
 
@@ -10,7 +10,7 @@
 #include "kv/view.h"
 #include "raft/config.h"
 
-struct state {
+struct machine {
     /* Of leader_hint and of which memtables and base kv has, never held for long: what was read of
      * them is read through a view, without a lock. */
     pthread_mutex_t lock;
@@ -20,15 +20,15 @@ struct state {
     unsigned terms_next;
 };
 
-struct state *state_new(void)
+struct machine *machine_new(void)
 {
-    struct state *s = mem_zalloc(sizeof *s);
+    struct machine *s = mem_zalloc(sizeof *s);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     s->kv = kv_new();
     return s;
 }
 
-void state_free(struct state **s)
+void machine_free(struct machine **s)
 {
     if (!*s)
         return;
@@ -37,15 +37,15 @@ void state_free(struct state **s)
     MEM_FREE(*s);
 }
 
-void state_note_leader(struct state *s, uint64_t term, struct uuid leader)
+void machine_note_leader(struct machine *s, uint64_t term, struct uuid leader)
 {
-    if (uuid_is_zero(leader) || !uuid_is_zero(state_leader_of(s, term)))
+    if (uuid_is_zero(leader) || !uuid_is_zero(machine_leader_of(s, term)))
         return;
     s->terms[s->terms_next] = (struct term_leader){term, leader};
     s->terms_next = (s->terms_next + 1) % NODE_META_TERMS;
 }
 
-struct uuid state_leader_of(const struct state *s, uint64_t term)
+struct uuid machine_leader_of(const struct machine *s, uint64_t term)
 {
     for (unsigned i = 0; i < NODE_META_TERMS; i++)
         if (s->terms[i].term == term)
@@ -53,7 +53,7 @@ struct uuid state_leader_of(const struct state *s, uint64_t term)
     return UUID_ZERO;
 }
 
-static int apply_config(struct state *s, const struct raft_entry *e)
+static int apply_config(struct machine *s, const struct raft_entry *e)
 {
     struct raft_config *config = mem_alloc(sizeof *config);
     struct uuid ids[LIMIT_MEMBERS];
@@ -64,13 +64,13 @@ static int apply_config(struct state *s, const struct raft_entry *e)
         kv_apply_members(s->kv, (struct kv_pos){e->pos.term, e->pos.index}, ids, config->n_members);
         /* The first entry of all is nobody's proposal: its founder's, by convention the first. */
         if (e->pos.index == 1)
-            state_note_leader(s, e->pos.term, ids[0]);
+            machine_note_leader(s, e->pos.term, ids[0]);
     }
     mem_free(config);
     return err == 0 ? 0 : ERR_CORRUPT;
 }
 
-static int apply_one(struct state *s, const struct raft_entry *e, struct kv_result *ret_result)
+static int apply_one(struct machine *s, const struct raft_entry *e, struct kv_result *ret_result)
 {
     struct kv_pos pos = {e->pos.term, e->pos.index};
     *ret_result = (struct kv_result){.pos = pos};
@@ -81,7 +81,7 @@ static int apply_one(struct state *s, const struct raft_entry *e, struct kv_resu
         return apply_config(s, e);
     case RAFT_ENTRY_NOOP:
         if (e->len == RAFT_NOOP_BYTES)
-            state_note_leader(
+            machine_note_leader(
                 s, e->pos.term,
                 (struct uuid){bytes_get_be(e->data, 8), bytes_get_be(e->data + 8, 8)});
         kv_apply_nothing(s->kv, pos);
@@ -90,8 +90,8 @@ static int apply_one(struct state *s, const struct raft_entry *e, struct kv_resu
     return ERR_CORRUPT;
 }
 
-int state_apply(struct state *s, struct raft_entry *const entries[], unsigned n,
-                state_applied_fn *done, void *ctx)
+int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigned n,
+                  machine_applied_fn *done, void *ctx)
 {
     int err = 0;
     for (unsigned i = 0; i < n && err == 0; i++) {
@@ -104,13 +104,13 @@ int state_apply(struct state *s, struct raft_entry *const entries[], unsigned n,
     return err;
 }
 
-struct raft_pos state_applied(const struct state *s)
+struct raft_pos machine_applied(const struct machine *s)
 {
     struct kv_pos pos = kv_applied(s->kv);
     return (struct raft_pos){.term = pos.term, .index = pos.index};
 }
 
-uint64_t state_version(const struct state *s, const void *key, size_t key_len)
+uint64_t machine_version(const struct machine *s, const void *key, size_t key_len)
 {
     struct kv_value value;
     int err = kv_get(s->kv, key, key_len, &value);
@@ -118,26 +118,26 @@ uint64_t state_version(const struct state *s, const void *key, size_t key_len)
     return err == 0 ? value.version : 0;
 }
 
-uint64_t state_member_since(const struct state *s, struct uuid node)
+uint64_t machine_member_since(const struct machine *s, struct uuid node)
 {
     return kv_member_since(s->kv, node);
 }
 
-struct kv_stats state_stats(const struct state *s)
+struct kv_stats machine_stats(const struct machine *s)
 {
     return kv_stats(s->kv);
 }
 
 /* ---- checkpoints and snapshots ---- */
 
-void state_meta(const struct state *s, struct uuid cluster, const struct raft_config *config,
-                struct raft_pos config_pos, struct buf *out)
+void machine_meta(const struct machine *s, struct uuid cluster, const struct raft_config *config,
+                  struct raft_pos config_pos, struct buf *out)
 {
     struct node_meta *m = mem_zalloc(sizeof *m);
     struct buf kv = BUF_INIT;
     kv_meta(s->kv, &kv);
     m->cluster = cluster;
-    m->base = (struct raft_base){state_applied(s), config_pos, *config};
+    m->base = (struct raft_base){machine_applied(s), config_pos, *config};
     for (unsigned i = 0; i < NODE_META_TERMS; i++)
         if (s->terms[i].term > 0)
             m->terms[m->n_terms++] = s->terms[i];
@@ -161,16 +161,16 @@ static int open_meta(const void *p, size_t len, struct node_meta **ret_meta)
 }
 
 /* Takes m. */
-static void take_over(struct state *s, struct node_meta *m, struct raft_base *ret_base)
+static void take_over(struct machine *s, struct node_meta *m, struct raft_base *ret_base)
 {
     *ret_base = m->base;
     for (unsigned i = 0; i < m->n_terms; i++)
-        state_note_leader(s, m->terms[i].term, m->terms[i].leader);
+        machine_note_leader(s, m->terms[i].term, m->terms[i].leader);
     mem_free(m);
 }
 
-int state_install(struct state *s, const void *meta, size_t len, struct kv_base *base,
-                  struct raft_base *ret_base)
+int machine_install(struct machine *s, const void *meta, size_t len, struct kv_base *base,
+                    struct raft_base *ret_base)
 {
     struct node_meta *m;
     int err = len > 0 ? open_meta(meta, len, &m) : ERR_CORRUPT;
@@ -186,8 +186,8 @@ int state_install(struct state *s, const void *meta, size_t len, struct kv_base 
     return err;
 }
 
-int state_restore(struct state *s, const void *meta, size_t len, struct kv_base *base,
-                  struct raft_base *ret_base)
+int machine_restore(struct machine *s, const void *meta, size_t len, struct kv_base *base,
+                    struct raft_base *ret_base)
 {
     struct node_meta *m;
     struct kv *kv;
@@ -205,7 +205,7 @@ int state_restore(struct state *s, const void *meta, size_t len, struct kv_base 
     return 0;
 }
 
-int state_freeze(struct state *s, struct kv_frozen **ret_frozen)
+int machine_freeze(struct machine *s, struct kv_frozen **ret_frozen)
 {
     pthread_mutex_lock(&s->lock);
     int err = kv_freeze(s->kv, ret_frozen);
@@ -213,14 +213,14 @@ int state_freeze(struct state *s, struct kv_frozen **ret_frozen)
     return err;
 }
 
-void state_drop_frozen(struct state *s, struct kv_frozen **frozen)
+void machine_drop_frozen(struct machine *s, struct kv_frozen **frozen)
 {
     pthread_mutex_lock(&s->lock);
     kv_drop_frozen(s->kv, frozen);
     pthread_mutex_unlock(&s->lock);
 }
 
-struct kv_view *state_view(struct state *s)
+struct kv_view *machine_view(struct machine *s)
 {
     pthread_mutex_lock(&s->lock);
     struct kv_view *view = kv_view_new(s->kv);
@@ -228,7 +228,7 @@ struct kv_view *state_view(struct state *s)
     return view;
 }
 
-int state_get(struct state *s, const void *key, size_t key_len, struct buf *out)
+int machine_get(struct machine *s, const void *key, size_t key_len, struct buf *out)
 {
     struct kv_value value;
     pthread_mutex_lock(&s->lock);
@@ -241,7 +241,7 @@ int state_get(struct state *s, const void *key, size_t key_len, struct buf *out)
     return err;
 }
 
-struct uuid state_leader_hint(struct state *s)
+struct uuid machine_leader_hint(struct machine *s)
 {
     pthread_mutex_lock(&s->lock);
     struct uuid leader = s->leader_hint;
@@ -249,7 +249,7 @@ struct uuid state_leader_hint(struct state *s)
     return leader;
 }
 
-void state_set_leader_hint(struct state *s, struct uuid leader)
+void machine_set_leader_hint(struct machine *s, struct uuid leader)
 {
     pthread_mutex_lock(&s->lock);
     s->leader_hint = leader;
