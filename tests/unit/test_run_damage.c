@@ -366,6 +366,25 @@ static void test_run_forged_fields_are_refused(void **state)
     buf_free(&bytes);
 }
 
+static void test_run_of_another_digest_is_corrupt(void **state)
+{
+    (void)state;
+    struct buf bytes = BUF_INIT, reason = BUF_INIT;
+    struct run_footer f;
+    struct run *r;
+    run_sample_make(run_sample_long, N, &bytes);
+    uint8_t *footer = bytes.data + bytes.len - RUN_FOOTER_BYTES;
+    assert_true(run_footer_decode(footer, &f));
+    f.digest++;
+    run_footer_encode(&f, footer);
+    assert_int_equal(run_open_bytes(bytes.data, bytes.len, RUN_REMEDY_BACKUP, &r, &reason), 0);
+    assert_int_equal(run_verify(r, &reason), ERR_CORRUPT);
+    assert_non_null(strstr(buf_str(&reason), "digest"));
+    run_unref(&r);
+    buf_free(&reason);
+    buf_free(&bytes);
+}
+
 /* ---- disks that cannot read ---- */
 
 /* A page of a map that the file no longer has is a fault, like one that the disk cannot read. */
@@ -448,6 +467,13 @@ static int guard_in_guard(void *ctx)
     return 2;
 }
 
+static int guard_then_trip(void *ctx)
+{
+    int result = guard_in_guard(ctx);
+    store_guard_trip();
+    return result;
+}
+
 static void test_guard_inside_of_a_guard_falls_alone(void **state)
 {
     (void)state;
@@ -456,6 +482,7 @@ static void test_guard_inside_of_a_guard_falls_alone(void **state)
     assert_true(store_guard(guard_in_guard, &inner, &result));
     assert_false(inner);
     assert_int_equal(result, 2);
+    assert_false(store_guard(guard_then_trip, &inner, &result));
     assert_false(store_guard(trip, NULL, &result));
     store_guard_trip(); /* no guard: returns */
 }
@@ -513,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_run_of_another_version_is_refused_by_name),
         cmocka_unit_test(test_run_file_of_another_kind_is_refused),
         cmocka_unit_test(test_run_forged_fields_are_refused),
+        cmocka_unit_test(test_run_of_another_digest_is_corrupt),
         cmocka_unit_test(test_run_file_cut_short_while_open_is_corrupt_and_no_crash),
         cmocka_unit_test(test_run_faults_in_several_threads_are_told_apart),
         cmocka_unit_test(test_guard_inside_of_a_guard_falls_alone),
