@@ -126,13 +126,18 @@ bool check_has_quorum(const struct sim *s, const struct raft_config *c, unsigned
            has_majority(s, c, mask, false, RAFT_VOTER_OLD);
 }
 
+bool check_had_quorum(const struct sim *s, const struct raft_config *c, unsigned mask)
+{
+    return has_majority(s, c, mask, true, RAFT_VOTER) &&
+           has_majority(s, c, mask, true, RAFT_VOTER_OLD);
+}
+
 static bool is_on_quorum(const struct sim *s, const struct raft_config *c, struct raft_pos pos)
 {
     unsigned mask = 0;
     for (unsigned i = 0; i < SIM_NODES; i++)
         mask |= (unsigned)disk_has(&s->nodes[i].disk, pos) << i;
-    return has_majority(s, c, mask, true, RAFT_VOTER) &&
-           has_majority(s, c, mask, true, RAFT_VOTER_OLD);
+    return check_had_quorum(s, c, mask);
 }
 
 static struct raft_entry *find_durable(const struct sim *s, struct raft_pos pos)
@@ -332,6 +337,8 @@ static void see(struct sim *s, unsigned i, const struct raft_status *now)
         n->seen_config = *c;
         n->ever_voted = n->ever_voted || is_voter(s, i);
         n->seen_config_pos = pos;
+        n->config_since_ms = process_now_ms(s, i);
+        promise_config(s, i);
     }
     n->seen = *now;
 }
@@ -346,6 +353,7 @@ void check_turn(struct sim *s, unsigned i)
         probe(s, PROBE_DISK_STALLED);
     check_commit(s, i, &now);
     check_applied(s, i, &now);
+    promises_check(s, i, &now);
     see(s, i, &now);
     if (s->nodes[i].driver->identity.outsider && !s->nodes[i].seen_outsider) {
         s->nodes[i].seen_outsider = true;
@@ -428,12 +436,15 @@ static void check_promise(struct sim *s, unsigned i, const struct raft_message *
                  "node %u votes in term %llu, which is not on its disk", i, ull(m->term));
 }
 
-void check_answered(struct sim *s, unsigned node, const struct transport_request *t)
+uint64_t check_answered(struct sim *s, unsigned node, const struct transport_request *t)
 {
     struct wire_message m;
     if (wire_decode(t->reply.data, t->reply.len, &m) < 0)
-        return;
+        return 0;
+    uint64_t term = promise_told_term(&m);
     check_promise(s, node, &m.raft);
+    if (m.header.type == WIRE_VOTE_REPLY)
+        promise_vote(s, node, &m.raft);
     bool knows_leader = !uuid_is_zero(raft_status(s->nodes[node].driver->raft).leader);
     if (m.header.type == WIRE_REFUSED)
         check_refusal(s, &m);
@@ -446,6 +457,7 @@ void check_answered(struct sim *s, unsigned node, const struct transport_request
     else if (m.header.type == WIRE_READ_INDEX_REPLY && !m.raft.read_index_reply.ok)
         probe(s, PROBE_READ_REFUSED);
     wire_message_free(&m);
+    return term;
 }
 
 void check_end(struct sim *s)

@@ -15,6 +15,8 @@ static unsigned long long ull(uint64_t v)
     return (unsigned long long)v;
 }
 
+#define STALKER (SIM_CLIENTS + 1) /* waits for nothing */
+
 /* ---- operations ---- */
 
 struct op *op_of(struct sim *s, uint64_t id)
@@ -130,7 +132,8 @@ static void submit(struct sim *s, uint64_t id, unsigned client, unsigned node, b
         fault_count(s, FAULT_VANISH);
         c->vanished = true;
         s->clients[client].waiting = false;
-        sim_at(s, s->now_us + sim_random(s, 1, 500 * SIM_MS), EVENT_CLIENT, client, 0, 0, NULL);
+        sim_at(s, s->now_us + sim_random(s, 1, 500 * SIM_MS), EVENT_CLIENT, client, s->storm, 0,
+               NULL);
     }
 }
 
@@ -163,7 +166,7 @@ static enum op_type choose_type(struct sim *s)
 static void go_on(struct sim *s, unsigned client, uint64_t after_us)
 {
     s->clients[client].waiting = false;
-    sim_at(s, s->now_us + after_us, EVENT_CLIENT, client, 0, 0, NULL);
+    sim_at(s, s->now_us + after_us, EVENT_CLIENT, client, s->storm, 0, NULL);
 }
 
 void client_act(struct sim *s, unsigned client)
@@ -202,7 +205,7 @@ void clients_start(struct sim *s)
     for (unsigned i = 0; i < s->plan.n_clients; i++) {
         uint64_t at_us = s->now_us + sim_random(s, 0, 2 * SIM_S);
         s->clients[i].node = (unsigned)sim_random(s, 0, s->plan.n_founders - 1);
-        sim_at(s, at_us, EVENT_CLIENT, i, 0, 0, NULL);
+        sim_at(s, at_us, EVENT_CLIENT, i, s->storm, 0, NULL);
     }
 }
 
@@ -323,6 +326,28 @@ uint64_t client_probe(struct sim *s, unsigned node, enum op_type type)
     choose_keys(s, op_of(s, id));
     submit(s, id, SIM_CLIENTS, node, false);
     return id;
+}
+
+/* ---- around a leader that was cut off ---- */
+
+void clients_stalk(struct sim *s, unsigned leader)
+{
+    uint64_t window_us = 3 * s->plan.options.election_max_ms * SIM_MS;
+    for (unsigned k = 0; k < 16; k++) {
+        uint64_t at_us = s->now_us + sim_random(s, 0, window_us);
+        sim_at(s, at_us, EVENT_STALK, leader, s->storm, k % 4 == 0, NULL);
+    }
+}
+
+void client_stalk(struct sim *s, unsigned leader, bool write)
+{
+    struct client other = {.retry = true};
+    int node = write ? choose_node(s, &other) : (int)leader;
+    if (node < 0 || !is_up(s, (unsigned)node) || (write && node == (int)leader))
+        return;
+    uint64_t id = op_new(s, write ? OP_SET : OP_READ, STALKER);
+    choose_keys(s, op_of(s, id));
+    submit(s, id, STALKER, (unsigned)node, true);
 }
 
 void call_submit(struct sim *s, unsigned node, struct node_request *r)

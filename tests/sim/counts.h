@@ -67,6 +67,7 @@
     X(CHECK_QUORUM, "a leader stepped down within its term")                                       \
     X(DEPOSED, "a leader was deposed by a higher term")                                            \
     X(TRANSFERRED, "a leader handed over to the node it chose")                                    \
+    X(TIMEOUT_NOW, "a node campaigned because the leader handed over to it")                       \
     X(DISK_STALLED, "a node found its own disk stalled")                                           \
     X(VOTE_STICKY, "a vote was refused because a leader is known")                                 \
     X(VOTE_REFUSED, "a vote was refused for another reason")                                       \

@@ -42,6 +42,9 @@ static void partition(struct sim *s, bool bridge)
         for (unsigned k = 0; k < SIM_NODES; k++)
             s->cut[i][k] = (side >> i & 1) != (side >> k & 1) && i != middle && k != middle;
     trace(s, "%s: side %#x", bridge ? "bridge" : "partition", side);
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (side == 1u << i && is_up(s, i) && driver_is_leader(s->nodes[i].driver))
+            clients_stalk(s, i);
     heal_after(s, some_time(s), FAULT_PARTITION, 0, 0);
 }
 
@@ -272,6 +275,16 @@ static bool move(struct sim *s, unsigned i)
     return true;
 }
 
+/* ---- awkward moments ---- */
+
+void fault_hunt(struct sim *s, unsigned i)
+{
+    if (!is_up(s, i))
+        return;
+    fault_count(s, FAULT_KILL);
+    end_process(s, i, false);
+}
+
 /* ---- choosing ---- */
 
 static enum sim_fault choose(struct sim *s)
@@ -356,7 +369,7 @@ void fault_act(struct sim *s)
     if (inject(s, what))
         fault_count(s, what);
     uint64_t gap_us = sim_random_gap(s, s->plan.fault_gap_us);
-    sim_at(s, s->now_us + gap_us, EVENT_FAULT, 0, 0, 0, NULL);
+    sim_at(s, s->now_us + gap_us, EVENT_FAULT, 0, s->storm, 0, NULL);
 }
 
 void faults_start(struct sim *s)
@@ -371,7 +384,7 @@ void faults_start(struct sim *s)
         if (!is_up(s, i))
             process_start(s, i);
     }
-    sim_at(s, s->now_us + calm_us, EVENT_FAULT, 0, 0, 0, NULL);
+    sim_at(s, s->now_us + calm_us, EVENT_FAULT, 0, s->storm, 0, NULL);
 }
 
 /* ---- mending ---- */
@@ -423,6 +436,13 @@ void fault_heal(struct sim *s, const struct event *e)
     default:
         break;
     }
+}
+
+void faults_resume(struct sim *s)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (s->nodes[i].id_used_up)
+            heal_after(s, 3 * some_time(s), FAULT_WIPE_SAME, i, s->nodes[i].wiped_as);
 }
 
 void faults_end(struct sim *s)

@@ -22,9 +22,11 @@ struct flight {
     struct transport_request *request;
     unsigned from, to; /* to: SIM_NODES when nobody is known to live there */
     uint32_t from_life;
-    bool ghost;   /* a copy: nobody waits for the answer */
-    bool foreign; /* of another cluster: must be refused */
-    bool copied;  /* there is a copy: nobody can say that it was not delivered */
+    struct list visiting; /* at the receiver, until it answers */
+    uint64_t told_term;   /* by the answer, for the sender to be in at least */
+    bool ghost;           /* a copy: nobody waits for the answer */
+    bool foreign;         /* of another cluster: must be refused */
+    bool copied;          /* there is a copy: nobody can say that it was not delivered */
     uint64_t number, deadline_us;
 };
 
@@ -167,6 +169,7 @@ static void answered(struct node_request *r)
     struct sim *s = f->sim;
     struct transport_request *t = f->request;
     bool died = s->nodes[f->to].dying;
+    list_remove(&f->visiting);
     t->http_status = r->err == 0 ? r->ret.reply.http_status : 503;
     if (!died)
         buf_append(&t->reply, r->ret.reply.body.data, r->ret.reply.body.len);
@@ -177,7 +180,7 @@ static void answered(struct node_request *r)
         go_home(f, ERR_IO, s->now_us);
         return;
     }
-    check_answered(s, f->to, t);
+    f->told_term = check_answered(s, f->to, t);
     uint64_t at_us = s->now_us + latency(s);
     if (died)
         go_home(f, ERR_IO, at_us);
@@ -200,6 +203,7 @@ static void visit(struct flight *f)
     trace_message(f, "arrived");
     r->owner = f;
     r->done = answered;
+    list_push_back(&s->nodes[f->to].visitors, &f->visiting);
     r->deadline_ms = process_now_ms(s, f->to) + 5000;
     r->in.peer.path = f->request->path;
     buf_append(&r->in.peer.body, f->request->body.data, f->request->body.len);
@@ -277,6 +281,8 @@ static void come_home(struct flight *f)
     struct sim_node *n = &f->sim->nodes[f->from];
     if (!f->ghost && n->driver && n->life == f->from_life) {
         list_push_back(&n->answered, &f->request->link);
+        if (f->request->err == 0)
+            promise_heard(f->sim, f->from, f->to, f->told_term);
         f->request = NULL;
         process_wake(f->sim, f->from);
     }
@@ -290,6 +296,22 @@ void net_event(struct sim *s, struct flight *f)
         arrive(f);
     else
         come_home(f);
+}
+
+const struct transport_request *net_overdue(const struct sim *s, unsigned i)
+{
+    const struct sim_node *n = &s->nodes[i];
+    bool leads = driver_is_leader(n->driver);
+    bool disk_is_done = !n->disk.busy && list_is_empty(&n->written) && list_is_empty(&n->loaded);
+    LIST_FOREACH (it, &n->visitors) {
+        const struct transport_request *t = LIST_ENTRY(it, struct flight, visiting)->request;
+        if (t->path == TRANSPORT_FORWARD
+                ? !leads
+                : disk_is_done && (t->path == TRANSPORT_VOTE || t->path == TRANSPORT_APPEND ||
+                                   t->path == TRANSPORT_TIMEOUT_NOW))
+            return t;
+    }
+    return NULL;
 }
 
 /* ---- faults ---- */

@@ -108,12 +108,12 @@ void operator_act(struct sim *s)
     if (s->n_log == 0)
         mean_us = SIM_S;
     if (mean_us != 0)
-        sim_at(s, s->now_us + sim_random_gap(s, mean_us), EVENT_OPERATOR, 0, 0, 0, NULL);
+        sim_at(s, s->now_us + sim_random_gap(s, mean_us), EVENT_OPERATOR, 0, s->storm, 0, NULL);
 }
 
 void operator_start(struct sim *s)
 {
-    sim_at(s, s->now_us + 10 * SIM_MS, EVENT_OPERATOR, 0, 0, 0, NULL);
+    sim_at(s, s->now_us + 10 * SIM_MS, EVENT_OPERATOR, 0, s->storm, 0, NULL);
 }
 
 void operator_completed(struct sim *s, struct call *c)

@@ -115,6 +115,7 @@ void process_init(struct sim *s, unsigned i)
     struct sim_node *n = &s->nodes[i];
     n->options = s->plan.options;
     list_init(&n->requests);
+    list_init(&n->visitors);
     list_init(&n->written);
     list_init(&n->loaded);
     list_init(&n->worked);
@@ -167,6 +168,8 @@ void process_start(struct sim *s, unsigned i)
     driver_start(n->driver, &n->disk.storage, &n->link.transport, process_now_ms(s, i));
     n->turn_at_us = UINT64_MAX;
     n->paused_until_us = 0;
+    n->heard_term = 0;
+    n->heard_now = 0;
     trace(s, "node %u starts: boot %llu, log up to %llu", i,
           (unsigned long long)n->disk.identity.boot, (unsigned long long)n->disk.n_log);
     check_started(s, i);
@@ -254,6 +257,7 @@ void process_wipe(struct sim *s, unsigned i, bool same_id)
     n->id_used_up = same_id;
     n->seen_config = (struct raft_config){0};
     n->ever_voted = n->seen_outsider = false;
+    n->voted_term = 0;
 }
 
 int process_of(const struct sim *s, const struct raft_member *m)

@@ -80,6 +80,9 @@ void sim_mix(struct sim *s, uint64_t value)
 
 static void happen(struct sim *s, const struct event *e)
 {
+    bool of_storm = e->kind >= EVENT_CLIENT && e->kind <= EVENT_STALK;
+    if (of_storm && (s->healing || e->a != s->storm))
+        return;
     switch (e->kind) {
     case EVENT_TURN:
         if (s->nodes[e->node].life == e->a)
@@ -102,6 +105,12 @@ static void happen(struct sim *s, const struct event *e)
         break;
     case EVENT_FAULT:
         fault_act(s);
+        break;
+    case EVENT_HUNT:
+        fault_hunt(s, e->node);
+        break;
+    case EVENT_STALK:
+        client_stalk(s, e->node, e->b != 0);
         break;
     case EVENT_HEAL:
         fault_heal(s, e);
@@ -183,18 +192,32 @@ void sim_free(struct sim **s)
     *s = NULL;
 }
 
+static void storm(struct sim *s, uint64_t us)
+{
+    s->storm++;
+    s->healing = false;
+    s->storm_ends_us = s->now_us + us;
+    clients_start(s);
+    operator_start(s);
+    faults_start(s);
+    sim_run(s, s->storm_ends_us, NULL);
+    s->healing = true;
+}
+
 void sim_live(struct sim *s)
 {
     report_watch(s);
     for (unsigned i = 0; i < s->plan.n_founders; i++)
         process_start(s, i);
-    clients_start(s);
-    operator_start(s);
-    faults_start(s);
-    s->storm_ends_us = s->now_us + s->plan.storm_us;
-    sim_run(s, s->storm_ends_us, NULL);
-    s->healing = true;
-    liveness_run(s);
+    uint64_t left_us = s->plan.storm_us;
+    while (left_us > 2 * s->plan.round_us) {
+        storm(s, s->plan.round_us);
+        left_us -= s->plan.round_us;
+        liveness_run(s, false);
+        faults_resume(s);
+    }
+    storm(s, left_us);
+    liveness_run(s, true);
     check_end(s);
     history_check(s);
 

@@ -10,6 +10,7 @@
  *      operator.c   membership commands            faults.c    what goes wrong, and when
  *      checkers.c   the promises of Raft           model.c     the state machine, made anew
  *      history.c    linearizability             liveness.c  the end: all must work again
+ *      promises.c   promises about messages, time and the way to a change of leader
  *      report.c     the last events, failures      main.c      seeds, workers, figures
  *
  * Nothing here may depend on addresses in memory, uninitialised bytes, the
@@ -52,7 +53,8 @@ struct plan {
     unsigned pct_at_leader;               /* of the faults of one node */
     unsigned weights[SIM_FAULT_KINDS];    /* of the faults that faults.c picks from */
     uint64_t operator_gap_us;             /* 0: nobody changes the membership */
-    uint64_t storm_us;
+    uint64_t storm_us, round_us;          /* all in all; and so long until all must work again */
+    unsigned ppm_hunt;
 };
 
 /* ---- events ---- */
@@ -62,9 +64,11 @@ enum event_kind {
     EVENT_NET,    /* what: struct flight */
     EVENT_DISK,   /* node: the write under way is durable */
     EVENT_FILES,  /* node: the first job of lane b is done */
-    EVENT_CLIENT, /* node: number of the client */
+    EVENT_CLIENT, /* node: number of the client; this and what follows: a: of which storm */
     EVENT_OPERATOR,
     EVENT_FAULT, /* the next fault is due */
+    EVENT_HUNT,  /* node: to be killed at an awkward moment */
+    EVENT_STALK, /* node: was leading when it was cut off; b: write elsewhere, or read there */
     EVENT_HEAL,  /* a: struct remedy's kind, node, b */
 };
 
@@ -145,6 +149,13 @@ struct sim_node {
     struct disk disk;
     struct link link;
     struct node_clock clock;
+    struct list visitors;         /* struct flight: questions that it has not answered */
+    uint64_t heard_term;          /* the highest that an answer told it */
+    unsigned heard_now;           /* bit mask: whose answers wait for the next turn */
+    uint64_t heard_ms[SIM_NODES]; /* by its own clock: the last answer of each */
+    uint64_t led_since_ms, config_since_ms;
+    struct uuid voted_for;
+    uint64_t voted_term;
     struct list requests, written, loaded, worked, answered; /* what comes in, as in node.c */
     uint64_t turn_at_us;                                     /* UINT64_MAX: none is due */
     uint64_t paused_until_us;
@@ -232,8 +243,8 @@ struct sim {
     struct events events;
     uint64_t hash; /* of all that happened */
     uint64_t turns;
-    uint64_t storm_ends_us;
-    bool healing; /* it is over: no more faults */
+    uint64_t storm, storm_ends_us; /* its number */
+    bool healing;                  /* it is over: no more faults */
 
     struct sim_node nodes[SIM_NODES];
     unsigned n_disks; /* made so far */
@@ -369,6 +380,10 @@ void net_heal(struct sim *s);
  * (a restored backup, PITFALLS 34). */
 void net_replay(struct sim *s, bool foreign);
 void flight_free(struct flight *f);
+/* A question that this node, after its turn, should have answered by now, or NULL. A vote or an
+ * append waits for nothing but the disk, whatever its term (PITFALLS 4, 7); writes of others
+ * for nothing at all at a node that does not lead (PITFALLS 51). */
+const struct transport_request *net_overdue(const struct sim *s, unsigned i);
 
 /* ---- clients.c ---- */
 void clients_start(struct sim *s);
@@ -378,6 +393,9 @@ void clients_completed(struct sim *s);
 struct op *op_of(struct sim *s, uint64_t id);
 /* One write or read at this node, for the liveness phase; its number. */
 uint64_t client_probe(struct sim *s, unsigned node, enum op_type type);
+/* A leader was cut off: it is read there, and written elsewhere, while it does not know. */
+void clients_stalk(struct sim *s, unsigned leader);
+void client_stalk(struct sim *s, unsigned leader, bool write);
 /* Any other request; operator_completed() gets it back. */
 void call_submit(struct sim *s, unsigned node, struct node_request *r);
 size_t client_key(unsigned key, char out[8]);
@@ -392,6 +410,9 @@ void operator_completed(struct sim *s, struct call *c);
 /* ---- faults.c ---- */
 void faults_start(struct sim *s);
 void fault_act(struct sim *s);
+void fault_hunt(struct sim *s, unsigned i);
+/* What goes on where the last storm was interrupted. */
+void faults_resume(struct sim *s);
 void fault_heal(struct sim *s, const struct event *e);
 /* A write fails: the process ends. */
 void fault_disk_failed(struct sim *s, unsigned i);
@@ -412,10 +433,24 @@ void check_end(struct sim *s);
 /* Whether these nodes (a bit mask) are a quorum of the configuration: counted here, not by the
  * product. */
 bool check_has_quorum(const struct sim *s, const struct raft_config *c, unsigned mask);
-/* A message that a node is about to answer. */
-void check_answered(struct sim *s, unsigned node, const struct transport_request *t);
+/* The same with those whose disk was wiped a short time ago: they may have been heard before. */
+bool check_had_quorum(const struct sim *s, const struct raft_config *c, unsigned mask);
+/* A message that a node is about to answer. Returns the term that the answer tells of; 0: none. */
+uint64_t check_answered(struct sim *s, unsigned node, const struct transport_request *t);
 /* The answer to a message of another cluster. */
 void check_refused(struct sim *s, unsigned node, const struct buf *answer);
+
+/* ---- promises.c ---- */
+/* After each turn, before it is noted as seen. */
+void promises_check(struct sim *s, unsigned i, const struct raft_status *now);
+/* The term that whoever gets this answer must be in; 0: none. */
+uint64_t promise_told_term(const struct wire_message *answer);
+/* An answer of `from` is on its way into node i. */
+void promise_heard(struct sim *s, unsigned i, unsigned from, uint64_t told_term);
+/* Node i is about to give its vote, or not. */
+void promise_vote(struct sim *s, unsigned i, const struct raft_message *answer);
+/* Node i goes by another configuration than before. */
+void promise_config(struct sim *s, unsigned i);
 
 /* ---- model.c ---- */
 struct model *model_new(void);
@@ -436,7 +471,8 @@ void model_make_value(struct sim *s, uint64_t op, uint32_t len, struct buf *out)
 void history_check(struct sim *s);
 
 /* ---- liveness.c ---- */
-void liveness_run(struct sim *s);
+/* `last`: nothing comes after it. */
+void liveness_run(struct sim *s, bool last);
 
 /* ---- report.c ---- */
 enum { SIM_EXIT_SAFETY = 10, SIM_EXIT_LIVENESS = 11, SIM_EXIT_CRASH = 12, SIM_EXIT_PROBE = 13 };
