@@ -64,6 +64,11 @@ static void plan_load(struct sim *s, struct plan *p)
     p->ppm_oversized = sometimes(s, 30, 500, 20000);
     p->value_max = (size_t)1 << sim_random(s, 0, 9);
     p->oversized_max = p->options.append_bytes_max + sim_random(s, 1, 20000);
+    /* A snapshot of nothing but such values still arrives before anybody despairs: every chunk
+     * waits for the disk. */
+    size_t state_bytes = p->ppm_oversized ? p->n_keys * p->oversized_max : 0;
+    if (p->options.snapshot_bytes < state_bytes / 256)
+        p->options.snapshot_bytes = (uint32_t)(state_bytes / 256);
 }
 
 static void plan_weather(struct sim *s, struct plan *p)

@@ -135,12 +135,12 @@ void promise_config(struct sim *s, unsigned i)
     struct raft_config c;
     if (raft_config_is_joint(&n->seen_config) && sim_chance(s, s->plan.ppm_hunt))
         sim_at(s, s->now_us + sim_random(s, 1, 30 * SIM_MS), EVENT_HUNT, i, s->storm, 0, NULL);
-    if (n->seen_config_pos.index == 0 || !disk_has(&n->disk, n->seen_config_pos))
+    const struct raft_pos pos = n->seen_config_pos;
+    if (pos.index <= n->disk.base.pos.index || !disk_has(&n->disk, pos))
         return;
-    const struct raft_entry *e = n->disk.log[n->seen_config_pos.index - 1];
+    const struct raft_entry *e = n->disk.log[pos.index - 1];
     SIM_SAFE(s, raft_config_decode(e->data, e->len, &c) == 0 && same_members(&c, &n->seen_config),
-             "node %u goes by another configuration than entry %llu", i,
-             ull(n->seen_config_pos.index));
+             "node %u goes by another configuration than entry %llu", i, ull(pos.index));
 }
 
 /* ---- all ---- */
