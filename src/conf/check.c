@@ -117,6 +117,14 @@ static int check_times(const struct conf *conf, struct conf_error *error)
                          (unsigned long long)conf->heartbeat_interval_ms,
                          (unsigned long long)conf->election_timeout_min_ms,
                          (unsigned long long)conf->election_timeout_min_ms / 2);
+    /* More, and the lease that is left is hardly ever long enough (raft/lease.c). */
+    if (conf->clock_drift_max_ms > conf->election_timeout_min_ms / 2)
+        return conf_fail(conf, CONF_CLOCK_DRIFT_MAX, error,
+                         "%llums is more than half of election-timeout-min, %llums; write at most "
+                         "%llums, or 0ms for no reads by lease",
+                         (unsigned long long)conf->clock_drift_max_ms,
+                         (unsigned long long)conf->election_timeout_min_ms,
+                         (unsigned long long)conf->election_timeout_min_ms / 2);
     return 0;
 }
 

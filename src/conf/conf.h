@@ -30,6 +30,12 @@ enum conf_id {
     CONF_MAX_PAYLOAD_ENTRIES,
     CONF_MAX_PAYLOAD_BYTES,
     CONF_REPLICATION_LAG_THRESHOLD,
+    CONF_CLOCK_DRIFT_MAX,
+    CONF_CHECKPOINT_ENTRIES,
+    CONF_CHECKPOINT_BYTES,
+    CONF_CHECKPOINT_INTERVAL,
+    CONF_LOG_TAIL_ENTRIES,
+    CONF_LOG_TAIL_BYTES,
     CONF_DISK_STALL_TIMEOUT,
     CONF_MAX_VALUE_SIZE,
     CONF_MAX_CONNECTIONS,
@@ -71,6 +77,12 @@ struct conf {
     uint64_t max_payload_entries;
     uint64_t max_payload_bytes;
     uint64_t replication_lag_threshold_ms;
+    uint64_t clock_drift_max_ms; /* 0: no reads by lease */
+    uint64_t checkpoint_entries;
+    uint64_t checkpoint_bytes;
+    uint64_t checkpoint_interval_ms;
+    uint64_t log_tail_entries;
+    uint64_t log_tail_bytes;
     uint64_t disk_stall_timeout_ms;
 
     uint64_t max_value_bytes;

@@ -12,6 +12,8 @@
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 
+#define GIB (1024 * (uint64_t)MIB)
+
 /* In the order of enum log_level and enum log_target (base/log.h). */
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 static const char *const target_words[] = {"stderr", "syslog", NULL};
@@ -73,6 +75,30 @@ const struct conf_option conf_options[CONF_OPTIONS] = {
         FIELD(replication_lag_threshold_ms),
         .min = 100, .max = 1 * HOUR, .fallback = "2s",
         .help = "how far behind the leader a learner may be and still count as caught up"},
+    [CONF_CLOCK_DRIFT_MAX] = {
+        "raft", "clock-drift-max", CONF_TYPE_DURATION, FIELD(clock_drift_max_ms),
+        .min = 0, .max = 1 * MINUTE, .fallback = "0ms",
+        .help = "most that two nodes' clocks drift apart in an election timeout; 0ms: no lease"},
+    [CONF_CHECKPOINT_ENTRIES] = {
+        "raft", "checkpoint-entries", CONF_TYPE_COUNT, FIELD(checkpoint_entries),
+        .min = 10, .max = 100000000, .fallback = "300000",
+        .help = "log entries after which the state is made durable"},
+    [CONF_CHECKPOINT_BYTES] = {
+        "raft", "checkpoint-bytes", CONF_TYPE_SIZE, FIELD(checkpoint_bytes),
+        .min = 64 * KIB, .max = 1 * GIB, .fallback = "32M",
+        .help = "memory of changes after which the state is made durable"},
+    [CONF_CHECKPOINT_INTERVAL] = {
+        "raft", "checkpoint-interval", CONF_TYPE_DURATION, FIELD(checkpoint_interval_ms),
+        .min = 1 * SECOND, .max = 24 * HOUR, .fallback = "5m",
+        .help = "age of a change at which the state is made durable"},
+    [CONF_LOG_TAIL_ENTRIES] = {
+        "raft", "log-tail-entries", CONF_TYPE_COUNT, FIELD(log_tail_entries),
+        .min = 0, .max = 100000000, .fallback = "10000",
+        .help = "log entries kept behind a checkpoint for followers that are behind"},
+    [CONF_LOG_TAIL_BYTES] = {
+        "raft", "log-tail-bytes", CONF_TYPE_SIZE, FIELD(log_tail_bytes),
+        .min = 64 * KIB, .max = 16 * GIB, .fallback = "64M",
+        .help = "most bytes of log kept behind a checkpoint"},
     [CONF_DISK_STALL_TIMEOUT] = {
         "raft", "disk-stall-timeout", CONF_TYPE_DURATION, FIELD(disk_stall_timeout_ms),
         .min = 100, .max = 1 * HOUR, .fallback = "2s",

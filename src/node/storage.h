@@ -110,7 +110,8 @@ struct storage_events {
 struct storage {
     void (*write)(struct storage *s, struct storage_write *w); /* takes w */
     void (*load)(struct storage *s, struct storage_load *l);   /* takes l */
-    void (*work)(struct storage *s, struct storage_job *j);    /* takes j */
+    /* Takes j. NULL: keeps a log only, and no checkpoints are asked for. */
+    void (*work)(struct storage *s, struct storage_job *j);
 };
 
 #endif

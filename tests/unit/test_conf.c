@@ -34,6 +34,12 @@ static void test_load_without_anything_gives_defaults(void **state)
     assert_int_equal(conf.max_payload_entries, 500);
     assert_int_equal(conf.max_payload_bytes, 1 << 20);
     assert_int_equal(conf.replication_lag_threshold_ms, 2000);
+    assert_int_equal(conf.clock_drift_max_ms, 0);
+    assert_int_equal(conf.checkpoint_entries, 300000);
+    assert_int_equal(conf.checkpoint_bytes, 32 << 20);
+    assert_int_equal(conf.checkpoint_interval_ms, 300000);
+    assert_int_equal(conf.log_tail_entries, 10000);
+    assert_int_equal(conf.log_tail_bytes, 64 << 20);
     assert_int_equal(conf.disk_stall_timeout_ms, 2000);
     assert_int_equal(conf.max_value_bytes, 1 << 20);
     assert_int_equal(conf.max_connections, 10000);

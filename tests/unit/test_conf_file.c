@@ -27,7 +27,9 @@ static void test_load_file_sets_every_option(void **state)
           "allowed-origins = { \"https://a.example\", \"http://[::1]:90\", https://b:1 }\n"
           "raft { heartbeat-interval = 1s election-timeout-min = 2m # two\n"
           "election-timeout-max = 1200s max-payload-entries = 7\n max-payload-bytes = 4096\n"
-          "replication-lag-threshold = 1h disk-stall-timeout = 3s }\n"
+          "replication-lag-threshold = 1h disk-stall-timeout = 3s clock-drift-max = 1m\n"
+          "checkpoint-entries = 10 checkpoint-bytes = 64K checkpoint-interval = 24h\n"
+          "log-tail-entries = 0 log-tail-bytes = 16G }\n"
           "limits { max-value-size = 64M max-connections = 12 request-timeout = 750ms }\n"
           "http { threads = 3 } log { level = warn target = syslog }",
           "");
@@ -48,6 +50,12 @@ static void test_load_file_sets_every_option(void **state)
     assert_int_equal(conf.max_payload_bytes, 4096);
     assert_int_equal(conf.replication_lag_threshold_ms, 3600000);
     assert_int_equal(conf.disk_stall_timeout_ms, 3000);
+    assert_int_equal(conf.clock_drift_max_ms, 60000);
+    assert_int_equal(conf.checkpoint_entries, 10);
+    assert_int_equal(conf.checkpoint_bytes, 65536);
+    assert_int_equal(conf.checkpoint_interval_ms, 86400000);
+    assert_int_equal(conf.log_tail_entries, 0);
+    assert_int_equal(conf.log_tail_bytes, 1ULL << 34);
     assert_int_equal(conf.max_value_bytes, 64 << 20);
     assert_int_equal(conf.max_connections, 12);
     assert_int_equal(conf.request_timeout_ms, 750);
@@ -104,6 +112,15 @@ static void test_file_numbers_are_strict(void **state)
             "FILE:1: limits.max-value-size: ", "out of range");
     refuses("limits { max-value-size = 1k }", "", "FILE:1: limits.max-value-size: ", "K, M or G");
     refuses("limits { max-value-size = 1MB }", "", "FILE:1: limits.max-value-size: ", "K, M or G");
+    refuses("raft { checkpoint-entries = 9 }", "",
+            "FILE:1: raft.checkpoint-entries: '9' is out of range", "from 10 to 100000000");
+    refuses("raft { checkpoint-bytes = 63K }", "",
+            "FILE:1: raft.checkpoint-bytes: '63K' is out of range", "from 64K to 1G");
+    refuses("raft {\ncheckpoint-interval = 25h }", "",
+            "FILE:2: raft.checkpoint-interval: '25h' is out of range", "from 1s to 24h");
+    refuses("raft { log-tail-entries = 10K }", "", "FILE:1: raft.log-tail-entries: ", "decimal");
+    refuses("raft { log-tail-bytes = 17G }", "",
+            "FILE:1: raft.log-tail-bytes: '17G' is out of range", "from 64K to 16G");
     loads("limits { max-value-size = 65536K }", "");
     assert_int_equal(conf.max_value_bytes, 64 << 20);
 }
@@ -185,6 +202,9 @@ static void test_cross_checks_refuse_what_does_not_go_together(void **state)
             "at most 50ms");
     refuses("raft {\nheartbeat-interval = 101ms }", "", "FILE:2: raft.heartbeat-interval: 101ms",
             "at most 100ms");
+    refuses("raft {\nclock-drift-max = 101ms }", "", "FILE:2: raft.clock-drift-max: 101ms",
+            "at most 100ms, or 0ms");
+    loads("raft { clock-drift-max = 100ms }", "");
 }
 
 static void test_peers_too_many_are_refused(void **state)
