@@ -242,6 +242,9 @@ void raft_on_append(struct raft *r, const struct raft_message *m);
 /* An append of an older term: tell our term (PITFALLS 7). */
 void raft_refuse_append(struct raft *r, const struct raft_message *m);
 
+/* The leader says that another entry is at this place than the one that we know: nobody may take
+ * back what is committed, or what this term's leader sent before. */
+bool raft_contradicts(const struct raft *r, const struct raft_message *m, struct raft_pos pos);
 /* It claims to lead a term that another is known to lead. */
 bool raft_is_other_leader(const struct raft *r, const struct raft_message *m);
 /* The sender leads this term. */
@@ -279,6 +282,8 @@ void raft_finish_install(struct raft *r);
 /* Makes peers[] fit the configuration in force. */
 void raft_align_peers(struct raft *r);
 void raft_free_peers(struct raft *r);
+/* Something was lost on the way to this peer. */
+void raft_probe_again(struct raft *r, struct raft_progress *p);
 void raft_on_append_reply(struct raft *r, const struct raft_message *m);
 void raft_send_heartbeat(struct raft *r, unsigned i);
 /* The peer's log is durable and ours up to here. */

@@ -29,9 +29,9 @@ static bool entries_are_wellformed(const struct raft_message *m)
     return true;
 }
 
-/* Another term at an index whose entry cannot change any more. */
-static bool contradicts(const struct raft *r, struct raft_pos pos, uint64_t known)
+bool raft_contradicts(const struct raft *r, const struct raft_message *m, struct raft_pos pos)
 {
+    uint64_t known = m->term == r->term ? r->verified : r->commit;
     return pos.index <= known && pos.index >= raft_log_base(r->log).index && pos.index > 0 &&
            !raft_log_has(r->log, pos);
 }
@@ -47,12 +47,10 @@ int raft_check_append(const struct raft *r, const struct raft_message *m)
         return ERR_INVALID;
     if (m->term < r->term)
         return 0; /* will be refused */
-    /* Nobody may take back what is committed or what this term's leader sent before. */
-    uint64_t known = m->term == r->term ? r->verified : r->commit;
-    if (contradicts(r, m->append.prev, known))
+    if (raft_contradicts(r, m, m->append.prev))
         return ERR_INVALID;
     for (unsigned i = 0; i < m->append.n_entries; i++)
-        if (contradicts(r, m->append.entries[i]->pos, known))
+        if (raft_contradicts(r, m, m->append.entries[i]->pos))
             return ERR_INVALID;
     return raft_is_other_leader(r, m) ? ERR_INVALID : 0;
 }

@@ -98,7 +98,7 @@ void raft_log_compact(struct raft_log *l, uint64_t index)
     while (l->n_cached > 0 && raft_log_cached_from(l) <= index)
         drop_first_cached(l);
     size_t n = runs_upto(l, index + 1); /* the last of them is the one that goes on after index */
-    size_t gone = n > 0 && index < l->last && l->runs.items[n - 1].first <= index + 1 ? n - 1 : n;
+    size_t gone = index < l->last ? n - 1 : n;
     l->runs.n -= gone;
     if (gone > 0)
         memmove(l->runs.items, l->runs.items + gone, l->runs.n * sizeof *l->runs.items);

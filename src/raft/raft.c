@@ -196,6 +196,8 @@ void raft_set_commit(struct raft *r, uint64_t index)
     if (r->verified < index)
         r->verified = index;
     raft_history_commit(r->history, index);
+    if (r->incoming.snapshot && r->incoming.snapshot->base.pos.index <= index)
+        raft_abandon_incoming(r); /* entries were faster */
 }
 
 void raft_append_entry(struct raft *r, struct raft_entry *e)

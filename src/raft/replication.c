@@ -98,6 +98,14 @@ static void ask_load(struct raft *r, struct raft_progress *p)
     p->loading = true;
 }
 
+/* From where the logs are known to be the same, as far as ours goes back: that it lacks what comes
+ * before, it has to say itself. A message lost is no reason to make a snapshot. */
+void raft_probe_again(struct raft *r, struct raft_progress *p)
+{
+    uint64_t base = raft_log_base(r->log).index;
+    raft_progress_probe(p, (p->match > base ? p->match : base) + 1);
+}
+
 static bool was_heard(const struct raft *r, const struct raft_progress *p)
 {
     return r->tick - p->heard_tick < r->opt.election_ticks_max;
@@ -177,7 +185,7 @@ void raft_unreachable(struct raft *r, struct uuid peer)
     if (p->state == RAFT_SEND_SNAPSHOT)
         p->snapshot_seq = 0; /* goes on where it was */
     else
-        raft_progress_probe(p, p->match + 1);
+        raft_probe_again(r, p);
     p->paused_upto_tick = r->tick + r->opt.heartbeat_ticks;
 }
 
@@ -279,7 +287,7 @@ static void detect_loss(struct raft *r, struct raft_progress *p)
     if (!raft_progress_is_lost(p, r->tick, patience))
         return;
     p->losses++;
-    raft_progress_probe(p, p->match + 1);
+    raft_probe_again(r, p);
 }
 
 /* Followers hear of a new commit index with the next append; when there is none, a tick later. */

@@ -6,7 +6,7 @@
  *            -> persist record with `install` -> durable: state machine and log begin there
  *
  * The last piece is answered when it is written, like every other; that the
- * snapshot is in force, only when that is durable (PITFALLS 30).
+ * snapshot is in force, only to who asks when that is durable (PITFALLS 30).
  */
 #include <string.h>
 
@@ -19,20 +19,38 @@ static bool knows(const struct raft *r, struct raft_pos pos)
     return pos.index <= r->commit || raft_log_has(r->log, pos);
 }
 
+/* The place, the configuration that holds there, and the piece fit together. */
+static bool is_wellformed(const struct raft_message *m)
+{
+    const struct raft_snapshot *s = m->snapshot.snapshot;
+    struct raft_pos pos = s->base.pos, config_pos = s->base.config_pos;
+    if (config_pos.index == 0 || config_pos.term == 0 || pos.term > m->term)
+        return false;
+    if (config_pos.index > pos.index || config_pos.term > pos.term ||
+        (config_pos.index == pos.index && config_pos.term != pos.term))
+        return false;
+    return s->size > 0 && m->snapshot.offset <= s->size &&
+           m->snapshot.len <= s->size - m->snapshot.offset;
+}
+
+/* Another one by the name of that which is being received. */
+static bool is_impostor(const struct raft *r, const struct raft_snapshot *s)
+{
+    const struct raft_snapshot *known = r->incoming.snapshot;
+    return known && known->id == s->id &&
+           !(known->size == s->size && known->digest == s->digest &&
+             raft_pos_equal(known->base.pos, s->base.pos));
+}
+
 int raft_check_snapshot(const struct raft *r, const struct raft_message *m)
 {
     const struct raft_snapshot *s = m->snapshot.snapshot;
-    struct raft_pos pos = s->base.pos, last = raft_log_last(r->log);
-    if (pos.index == 0 || pos.term == 0 || pos.term > m->term ||
-        s->base.config_pos.index > pos.index || s->base.config_pos.index == 0)
-        return ERR_INVALID;
-    if (m->snapshot.offset > s->size || m->snapshot.len > s->size - m->snapshot.offset)
+    if (!is_wellformed(m) || is_impostor(r, s))
         return ERR_INVALID;
     if (m->term < r->term)
         return 0; /* will be refused */
-    bool contradicts = pos.index <= r->commit && pos.index >= raft_log_base(r->log).index &&
-                       pos.index <= last.index && !raft_log_has(r->log, pos);
-    return contradicts || raft_is_other_leader(r, m) ? ERR_INVALID : 0;
+    bool invalid = raft_contradicts(r, m, s->base.pos) || raft_is_other_leader(r, m);
+    return invalid ? ERR_INVALID : 0;
 }
 
 static struct raft_message answer_to(const struct raft *r, struct uuid to, uint64_t seq,
@@ -58,9 +76,15 @@ static void answer_offset(struct raft *r, struct uuid to, uint64_t seq, uint64_t
     raft_answer(r, &answer, 0);
 }
 
-static void answer_installed(struct raft *r, struct uuid to, uint64_t seq,
-                             const struct raft_snapshot *s)
+/* It is in our log. Until that is durable, all that can be said is that no bytes are missing: a
+ * slow disk is asked many times, and those answers are not to wait for it and pile up. */
+static void answer_known(struct raft *r, struct uuid to, uint64_t seq,
+                         const struct raft_snapshot *s)
 {
+    if (raft_log_durable(r->log) < s->base.pos.index) {
+        answer_offset(r, to, seq, s->id, s->size);
+        return;
+    }
     struct raft_message answer = answer_to(r, to, seq, s->id);
     answer.snapshot_reply.installed = true;
     raft_answer(r, &answer, s->base.pos.index);
@@ -110,7 +134,7 @@ void raft_on_snapshot(struct raft *r, const struct raft_message *m)
     raft_hear_leader(r, m);
     if (knows(r, s->base.pos)) {
         take_as_known(r, s->base.pos);
-        answer_installed(r, m->from, m->seq, s);
+        answer_known(r, m->from, m->seq, s);
         return;
     }
     if (in->snapshot && in->snapshot->id != s->id && in->term == m->term &&
@@ -157,12 +181,10 @@ void raft_piece_written(struct raft *r, uint64_t snapshot_id, uint64_t offset, b
     answer_offset(r, from, seq, s->id, in->written);
     if (in->written < s->size)
         return;
-    if (knows(r, s->base.pos)) {
+    if (knows(r, s->base.pos))
         take_as_known(r, s->base.pos);
-        raft_abandon_incoming(r);
-    } else {
+    else
         install(r);
-    }
 }
 
 void raft_finish_install(struct raft *r)

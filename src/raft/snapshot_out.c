@@ -77,7 +77,7 @@ void raft_snapshot_tick(struct raft *r, struct raft_progress *p)
         return;
     uint64_t patience = (uint64_t)r->opt.election_ticks_max * PATIENCE_ELECTIONS;
     if (r->tick - p->heard_tick > patience)
-        raft_progress_probe(p, p->match + 1);
+        raft_probe_again(r, p);
     else if (p->snapshot_seq != 0 &&
              r->tick - p->snapshot_tick > r->opt.heartbeat_ticks * RAFT_LOST_AFTER_HEARTBEATS)
         p->snapshot_seq = 0;

@@ -238,15 +238,21 @@ void cluster_plant(struct cluster *c, unsigned node, uint64_t term, unsigned n_e
     }
 }
 
-void cluster_crash(struct cluster *c, unsigned node)
+void cluster_kill(struct cluster *c, unsigned node)
 {
     struct sim_node *n = &c->nodes[node];
     raft_free(&n->core);
-    while (n->writing && rng_range(&c->rng, 0, 1) == 0)
-        write_record(n);
     lose_records(n);
     lose_snapshots(n);
     n->n_reads = 0;
+}
+
+void cluster_crash(struct cluster *c, unsigned node)
+{
+    struct sim_node *n = &c->nodes[node];
+    while (n->writing && rng_range(&c->rng, 0, 1) == 0)
+        write_record(n);
+    cluster_kill(c, node);
 }
 
 void cluster_restart(struct cluster *c, unsigned node)
@@ -336,11 +342,14 @@ void cluster_compact(struct cluster *c, unsigned node, uint64_t index)
 static void make_snapshot(struct cluster *c, struct sim_node *n)
 {
     struct raft_status status = raft_status(n->core);
-    struct raft_snapshot s = {.id = rng_next(&c->rng) | 1, .size = rng_range(&c->rng, 1, 300)};
+    struct raft_snapshot s = {.id = rng_next(&c->rng) | 1, .size = c->snapshot_size};
+    if (s.size == 0)
+        s.size = rng_range(&c->rng, 1, 300);
     n->wants_snapshot = false;
     s.base.pos.index = n->applied;
     s.base.config = *raft_config_committed(n->core, &s.base.config_pos);
-    bool can = status.commit == n->applied && rng_range(&c->rng, 0, 7) > 0 &&
+    bool can = status.commit == n->applied &&
+               (c->snapshot_size > 0 || rng_range(&c->rng, 0, 7) > 0) &&
                raft_term_at(n->core, n->applied, &s.base.pos.term) == 0;
     struct raft_snapshot *made = can ? raft_snapshot_new(&s) : NULL;
     raft_snapshot_made(n->core, made);
@@ -369,7 +378,7 @@ static void write_piece(struct cluster *c, struct sim_node *n)
     n->received_id = s->id;
     n->received += n->piece_len;
     n->n_pieces++;
-    bool ok = n->received < s->size || rng_range(&c->rng, 0, 7) > 0; /* it may be damaged */
+    bool ok = n->received < s->size || c->snapshot_size > 0 || rng_range(&c->rng, 0, 7) > 0;
     raft_piece_written(n->core, s->id, n->piece_offset, ok);
     raft_snapshot_unref(&s);
 }
@@ -416,6 +425,10 @@ static void collect(struct cluster *c, unsigned node, const struct raft_effects 
         n->loads[n->n_loads++] = e->loads[i];
     }
     n->wants_snapshot |= e->snapshot_wanted;
+    n->n_wanted += e->snapshot_wanted;
+    n->n_dropped += e->n_dropped;
+    for (unsigned i = 0; i < e->n_dropped; i++)
+        n->last_dropped = e->dropped[i];
     for (unsigned i = 0; i < e->n_dropped; i++)
         if (n->piece_of && n->piece_of->id == e->dropped[i])
             raft_snapshot_unref(&n->piece_of);
@@ -473,7 +486,7 @@ void cluster_duplicate(struct cluster *c, unsigned k)
     c->filter = filter;
 }
 
-static void fill_piece(struct raft_message *m, uint8_t *bytes, uint32_t n_max)
+void cluster_fill_piece(struct raft_message *m, uint8_t *bytes, uint32_t n_max)
 {
     assert_true(m->snapshot.len <= n_max);
     for (uint32_t i = 0; i < m->snapshot.len; i++)
@@ -488,7 +501,7 @@ void cluster_deliver(struct cluster *c, unsigned k)
     if (to >= 0 && !c->cut[from][to] && c->nodes[to].core) {
         uint8_t bytes[512];
         if (m->m.type == RAFT_SNAPSHOT)
-            fill_piece(&m->m, bytes, sizeof bytes);
+            cluster_fill_piece(&m->m, bytes, sizeof bytes);
         assert_int_equal(raft_receive(c->nodes[to].core, &m->m), 0);
         cluster_pump(c, (unsigned)to);
     }

@@ -64,7 +64,8 @@ struct sim_node {
     unsigned n_loads, n_loads_served;
     unsigned n_appends_rejected; /* refusals it sent */
     bool wants_snapshot;
-    unsigned n_installed, n_pieces;
+    unsigned n_wanted, n_installed, n_pieces, n_dropped;
+    uint64_t last_dropped;          /* snapshot id */
     struct raft_snapshot *piece_of; /* a piece that is being written; NULL: none */
     uint64_t piece_offset;
     uint32_t piece_len;
@@ -87,6 +88,7 @@ struct cluster {
     bool cut[CLUSTER_NODES][CLUSTER_NODES]; /* from, to */
     bool late_disk[CLUSTER_NODES];          /* writes only on cluster_write() */
     bool late_loads;                        /* answered only on cluster_serve_loads() */
+    uint64_t snapshot_size; /* of all snapshots; 0: random, some fail and some come damaged */
     uint64_t next_ctx;
     /* what was ever committed: terms and payloads by index */
     struct {
@@ -121,6 +123,8 @@ struct raft_member cluster_member(unsigned node);
 
 /* Loses what is not written; with luck some records are on the disk all the same. */
 void cluster_crash(struct cluster *c, unsigned node);
+/* The same without luck. */
+void cluster_kill(struct cluster *c, unsigned node);
 void cluster_restart(struct cluster *c, unsigned node);
 /* Takes the last n entries off the disk of a node that is down, as a restored image would. */
 void cluster_roll_back(struct cluster *c, unsigned node, unsigned n_entries);
@@ -147,6 +151,8 @@ void cluster_duplicate(struct cluster *c, unsigned k);
 void cluster_settle(struct cluster *c);
 /* Hands a hand-made message to a node and carries out the effects. */
 int cluster_receive(struct cluster *c, unsigned node, const struct raft_message *m);
+/* Puts the bytes of its piece of a snapshot into bytes[0..n_max), and those into m. */
+void cluster_fill_piece(struct raft_message *m, uint8_t *bytes, uint32_t n_max);
 /* A hand-made message; from and to are nodes. */
 struct raft_message cluster_message(enum raft_message_type type, unsigned from, unsigned to,
                                     uint64_t term, uint64_t seq);
