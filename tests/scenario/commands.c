@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "network.h"
+#include "snapshots.h"
 #include "trace.h"
 #include "words.h"
 
@@ -22,13 +23,14 @@ static void say_error(struct world *w, unsigned node, int rc)
 static const char *do_nodes(struct world **w, struct buf *trace, const struct words *a)
 {
     unsigned n, learners = 0, spares = 0, drift = 0, min = 10, max = 40, seed = 1, stall = 0;
-    unsigned window = 4, batch = 16;
+    unsigned window = 4, batch = 16, bytes = 10, piece = 4;
     const struct {
         const char *name;
         unsigned *value;
     } options[] = {{"learners", &learners}, {"spares", &spares}, {"timeout-min", &min},
                    {"timeout-max", &max},   {"seed", &seed},     {"disk-stall", &stall},
-                   {"drift", &drift},       {"window", &window}, {"batch", &batch}};
+                   {"drift", &drift},       {"window", &window}, {"batch", &batch},
+                   {"snapshot", &bytes},    {"piece", &piece}};
     if (!words_number(a->w[1], &n) || n < 1)
         return WORDS_NOT_SO;
     for (unsigned i = 2; i < a->n; i += 2) {
@@ -40,6 +42,8 @@ static const char *do_nodes(struct world **w, struct buf *trace, const struct wo
     }
     if (n + learners + spares > WORLD_NODES)
         return WORDS_NO_NODE;
+    if (bytes == 0 || piece == 0 || piece > WORLD_PIECE)
+        return WORDS_NOT_SO;
     struct raft_options o = {.heartbeat_ticks = 2,
                              .election_ticks_min = min,
                              .election_ticks_max = max,
@@ -47,11 +51,13 @@ static const char *do_nodes(struct world **w, struct buf *trace, const struct wo
                              .append_bytes_max = 4096,
                              .window = window,
                              .cache_bytes = 1024,
+                             .snapshot_bytes_max = piece,
                              .uncommitted_bytes_max = 1 << 16,
                              .disk_stall_ticks = stall,
                              .clock_drift_ticks = drift,
                              .seed = seed};
     *w = world_new(trace, &o, n, learners, spares);
+    (*w)->snapshot_bytes = bytes;
     size_t len = trace->len;
     for (unsigned i = 1; i <= (*w)->n_nodes; i++)
         world_pump(*w, i);
@@ -414,8 +420,12 @@ static const char *do_peer(struct world *w, const struct words *a)
     say_error(w, node, rc);
     if (rc == 0)
         buf_printf(w->trace,
-                   "  %u in the eyes of %u: match %" PRIu64 ", next %" PRIu64 ", %u in flight%s\n",
+                   "  %u in the eyes of %u: match %" PRIu64 ", next %" PRIu64 ", %u in flight%s",
                    peer, node, p.match, p.next, p.in_flight, p.lost_data ? ", lost data" : "");
+    if (rc == 0 && p.in_snapshot)
+        buf_printf(w->trace, ", has %" PRIu64 " bytes of a snapshot", p.snapshot_offset);
+    if (rc == 0)
+        buf_append_str(w->trace, "\n");
     return NULL;
 }
 
@@ -426,7 +436,7 @@ static const struct command {
     const char *(*run)(struct world *w, const struct words *a); /* NULL: what is wrong */
 } commands[] = {
     {"crash", "N", "loses what is not written", do_crash},
-    {"restart", "N", "from its disk; the state machine starts empty", do_restart},
+    {"restart", "N", "from its disk; the state machine has what it saved", do_restart},
     {"plant", "N TERM COUNT", "puts entries on the disk of a node that is down", do_plant},
     {"set-back", "N INDEX", "the disk of a node that is down loses all after INDEX", do_set_back},
     {"tick", "N [COUNT]", "time passes at one node", do_tick},
@@ -457,6 +467,15 @@ static const struct command {
      do_persist_untold},
     {"hold-apply", "N", "from now on its state machine is slow", do_hold_apply},
     {"release-apply", "N", "applies what waits, and prompt from now on", do_release_apply},
+    {"compact", "N [INDEX]", "saves the state, and lets go of the log up to INDEX",
+     snapshots_compact},
+    {"hold-snapshots", "N", "from now on it makes and writes snapshots only when told",
+     snapshots_hold},
+    {"release-snapshots", "N", "does what waits, and prompt from now on", snapshots_release},
+    {"make-snapshot", "N", "the one that is wanted", snapshots_make},
+    {"fail-snapshot", "N", "none could be made", snapshots_fail},
+    {"write-piece", "N", "the one that waits", snapshots_write},
+    {"damage-piece", "N", "the same, but the pieces do not make up the snapshot", snapshots_damage},
     {"propose", "N WORD..", "commands, as one batch", do_propose},
     {"read", "N NAME", "asks for a linearizable read", do_read},
     {"read-lease", "N NAME", "the same, by lease if there is one", do_read},
@@ -471,9 +490,9 @@ static const struct command {
 void commands_help(FILE *to)
 {
     fputs("nodes VOTERS [learners N] [spares N] [timeout-min N] [timeout-max N] [seed N]\n"
-          "      [disk-stall N] [drift N] [window N] [batch N]\n"
+          "      [disk-stall N] [drift N] [window N] [batch N] [snapshot N] [piece N]\n"
           "    Comes first. Spares are up and know nothing; the others have the first\n"
-          "    configuration as 1(t1), committed.\n"
+          "    configuration as 1(t1), committed. A snapshot has 10 bytes, 4 to a message.\n"
           "quiet COMMAND\n    The same, and nothing is told.\n",
           to);
     for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)

@@ -131,10 +131,17 @@ static void trace_append_reply(struct buf *b, const struct raft_message *m)
     trace_pos(b, m->append_reply.hint);
 }
 
+void trace_snapshot_name(struct buf *b, uint64_t id)
+{
+    buf_printf(b, "%c", (int)('A' + (id - 1) % 26));
+}
+
 static void trace_snapshot(struct buf *b, const struct raft_message *m)
 {
     const struct raft_snapshot *s = m->snapshot.snapshot;
-    buf_append_str(b, ", state at ");
+    buf_append_str(b, ", ");
+    trace_snapshot_name(b, s->id);
+    buf_append_str(b, " at ");
     trace_pos(b, s->base.pos);
     if (m->snapshot.len == 0)
         buf_append_str(b, ", how far are you");
@@ -175,10 +182,12 @@ void trace_message(struct buf *b, const struct raft_message *m)
         trace_snapshot(b, m);
         break;
     case RAFT_SNAPSHOT_REPLY:
+        buf_append_str(b, ", ");
+        trace_snapshot_name(b, m->snapshot_reply.id);
         if (m->snapshot_reply.installed)
-            buf_printf(b, ", installed, match %" PRIu64, m->snapshot_reply.match);
+            buf_printf(b, " installed, match %" PRIu64, m->snapshot_reply.match);
         else
-            buf_printf(b, ", has %" PRIu64 " bytes", m->snapshot_reply.offset);
+            buf_printf(b, " has %" PRIu64 " bytes", m->snapshot_reply.offset);
         break;
     case RAFT_READ_INDEX:
     case RAFT_TIMEOUT_NOW:
@@ -194,10 +203,16 @@ const char *trace_role_name(enum raft_role role)
 
 void trace_log(struct buf *b, const struct raft *core)
 {
-    uint64_t last = raft_status(core).last.index, first = 1;
-    if (last == 0)
+    struct raft_status s = raft_status(core);
+    uint64_t last = s.last.index, first = s.base.index + 1;
+    if (s.base.index > 0) {
+        buf_append_str(b, " after ");
+        trace_pos(b, s.base);
+        buf_append_str(b, last == s.base.index ? "" : ":");
+    }
+    if (last == s.base.index)
         buf_append_str(b, " empty");
-    for (uint64_t i = 1; i <= last; i++) {
+    for (uint64_t i = first; i <= last; i++) {
         uint64_t term = 0, next = 0;
         if (raft_term_at(core, i, &term) < 0)
             continue;

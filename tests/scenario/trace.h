@@ -9,6 +9,8 @@
 #include "raft/raft.h"
 
 void trace_pos(struct buf *b, struct raft_pos pos);
+/* Snapshots are called A, B, C. */
+void trace_snapshot_name(struct buf *b, uint64_t id);
 void trace_config(struct buf *b, const struct raft_config *config);
 /* A few with what is in them, many as ranges; "nothing" for n = 0. */
 void trace_entries(struct buf *b, struct raft_entry *const entries[], unsigned n);

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "snapshots.h"
 #include "trace.h"
 
 /* ---- life ---- */
@@ -79,6 +80,7 @@ static void free_record(struct record *record)
     for (unsigned i = 0; i < record->n_entries; i++)
         raft_entry_unref(&record->entries[i]);
     mem_free(record->entries);
+    raft_snapshot_unref(&record->install);
     mem_free(record);
 }
 
@@ -94,6 +96,7 @@ static void lose_memory(struct node *n)
     while (n->n_waiters > 0)
         mem_free(n->waiters[--n->n_waiters].word);
     n->n_reads = 0;
+    snapshots_forget(n);
 }
 
 void world_free(struct world **w)
@@ -126,11 +129,15 @@ void world_start(struct world *w, unsigned node)
     o.seq_first = ++n->boot << 40;
     o.seed = rng_next(&w->rng);
     n->core = raft_new(&o);
-    n->received = n->applied = n->boot == 1 ? n->log_last : 0;
+    n->received = n->applied = n->boot == 1 ? n->log_last : n->saved;
+    if (n->hard_state.commit < n->applied)
+        n->hard_state.commit = n->applied;
     n->told_commit = n->hard_state.commit;
     n->handed = n->hard_state;
+    if (n->base.pos.index > 0)
+        raft_restore_base(n->core, &n->base);
     raft_restore_hard_state(n->core, n->hard_state, n->applied);
-    for (uint64_t i = 1; i <= n->log_last; i++)
+    for (uint64_t i = n->base.pos.index + 1; i <= n->log_last; i++)
         ASSERT(raft_restore_entry(n->core, n->log[i]) == 0);
     raft_start(n->core);
 }
@@ -175,6 +182,20 @@ static void trace_record(struct world *w, unsigned node, const struct raft_persi
             buf_printf(w->trace, " vote %u", world_node(p->hard_state.vote));
         sep = ", ";
     }
+    if (p->install) {
+        buf_printf(w->trace, "%ssnapshot ", sep);
+        trace_snapshot_name(w->trace, p->install->id);
+        buf_append_str(w->trace, " for its state and log");
+        sep = ", ";
+    }
+    if (p->base) {
+        buf_printf(w->trace, "%sbase ", sep);
+        trace_pos(w->trace, p->base->pos);
+        buf_append_str(w->trace, " with ");
+        trace_config(w->trace, &p->base->config);
+        buf_printf(w->trace, " of %" PRIu64, p->base->config_pos.index);
+        sep = ", ";
+    }
     if (p->truncate_from) {
         buf_printf(w->trace, "%sdeletes from %" PRIu64 " on", sep, p->truncate_from);
         sep = ", ";
@@ -192,6 +213,10 @@ static void start_writing(struct node *n, const struct raft_persist *p)
     struct record *record = mem_zalloc(sizeof *record);
     record->seq = p->seq;
     record->hard_state = p->hard_state;
+    record->install = p->install ? raft_snapshot_ref(p->install) : NULL;
+    record->has_base = p->base != NULL;
+    if (p->base)
+        record->base = *p->base;
     record->truncate_from = p->truncate_from;
     record->n_entries = p->n_entries;
     record->entries = mem_array(p->n_entries, sizeof(struct raft_entry *));
@@ -204,12 +229,17 @@ static void start_writing(struct node *n, const struct raft_persist *p)
 }
 
 /* The oldest record reaches the disk. Returns its seq. */
-static uint64_t write_record(struct node *n)
+static uint64_t write_record(struct world *w, unsigned node)
 {
+    struct node *n = &w->nodes[node];
     struct record *record = n->writing;
     uint64_t seq = record->seq;
     n->writing = record->next;
     n->hard_state = record->hard_state;
+    if (record->install)
+        snapshots_install(w, node, record->install);
+    if (record->has_base)
+        snapshots_set_base(w, node, &record->base);
     while (record->truncate_from && n->log_last >= record->truncate_from)
         raft_entry_unref(&n->log[n->log_last--]);
     for (unsigned i = 0; i < record->n_entries; i++) {
@@ -225,7 +255,7 @@ void world_persist(struct world *w, unsigned node, unsigned n, bool told)
     struct node *sim = &w->nodes[node];
     uint64_t seq = 0;
     while (n-- > 0 && sim->writing)
-        seq = write_record(sim);
+        seq = write_record(w, node);
     if (seq && told) {
         raft_persisted(sim->core, seq);
         world_pump(w, node);
@@ -350,6 +380,8 @@ void world_post(struct letter **list, const struct raft_message *m)
         for (unsigned i = 0; i < m->append.n_entries; i++)
             letter->m.append.entries[i] = raft_entry_ref(m->append.entries[i]);
     }
+    if (m->type == RAFT_SNAPSHOT)
+        raft_snapshot_ref(m->snapshot.snapshot);
     while (*list)
         list = &(*list)->next;
     *list = letter;
@@ -379,8 +411,24 @@ static void serve_loads(struct node *n, const struct raft_load loads[], unsigned
     for (unsigned i = 0; i < n_loads; i++) {
         uint64_t left = n->log_last + 1 - loads[i].first;
         unsigned count = loads[i].n_max < left ? loads[i].n_max : (unsigned)left;
+        if (loads[i].first <= n->base.pos.index)
+            count = 0;
         raft_loaded(n->core, loads[i].peer, &n->log[loads[i].first], count);
     }
+}
+
+/* Nobody acknowledges what would be gone after a crash (PITFALLS 30). */
+static void check_vouches(struct world *w, unsigned node, const struct raft_message *m)
+{
+    uint64_t match = 0;
+    if (m->type == RAFT_APPEND_REPLY && m->append_reply.success)
+        match = m->append_reply.match;
+    else if (m->type == RAFT_SNAPSHOT_REPLY && m->snapshot_reply.installed)
+        match = m->snapshot_reply.match;
+    if (match <= w->nodes[node].log_last)
+        return;
+    buf_printf(w->trace, "BROKEN: %u vouches for what is not on its disk\n", node);
+    w->n_broken++;
 }
 
 /* One round of effects. True: it leads to another. */
@@ -398,8 +446,10 @@ static bool carry_out(struct world *w, unsigned node)
         trace_record(w, node, &e->persist);
         start_writing(n, &e->persist);
     }
-    for (unsigned i = 0; i < e->n_messages; i++)
+    for (unsigned i = 0; i < e->n_messages; i++) {
+        check_vouches(w, node, &e->messages[i]);
         world_post(&w->in_flight, &e->messages[i]);
+    }
     if (e->n_apply)
         take_apply(w, node, e);
     for (unsigned i = 0; i < e->n_reads; i++)
@@ -407,18 +457,20 @@ static bool carry_out(struct world *w, unsigned node)
     if (e->role_changed)
         give_up_waiters(w, node);
     serve_reads(w, node);
+    snapshots_take(w, node, e);
     struct raft_load loads[WORLD_NODES];
     unsigned n_loads = e->n_loads;
     ASSERT(n_loads <= WORLD_NODES);
     if (n_loads)
         memcpy(loads, e->loads, n_loads * sizeof loads[0]);
     serve_loads(n, loads, n_loads);
+    bool told = snapshots_serve(w, node);
     uint64_t seq = 0;
     while (!n->hold_disk && n->writing)
-        seq = write_record(n);
+        seq = write_record(w, node);
     if (seq)
         raft_persisted(n->core, seq);
-    return seq || n_loads;
+    return seq || n_loads || told;
 }
 
 void world_pump(struct world *w, unsigned node)
@@ -436,6 +488,8 @@ static void free_letter(struct letter *letter)
             raft_entry_unref(&letter->m.append.entries[i]);
         mem_free(letter->m.append.entries);
     }
+    if (letter->m.type == RAFT_SNAPSHOT)
+        raft_snapshot_unref(&letter->m.snapshot.snapshot);
     mem_free(letter);
 }
 
@@ -457,6 +511,9 @@ void world_deliver(struct world *w, struct letter **at)
         buf_append_str(w->trace, lost ? " (lost)\n" : "\n");
     }
     if (!lost) {
+        uint8_t bytes[WORLD_PIECE];
+        if (letter->m.type == RAFT_SNAPSHOT)
+            snapshots_read_piece(&letter->m, bytes);
         int rc = raft_receive(w->nodes[to].core, &letter->m);
         if (rc < 0)
             buf_printf(w->trace, "  %u does not take it: %s\n", to, err_name(rc));

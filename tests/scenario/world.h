@@ -14,12 +14,22 @@
 #include "base/rng.h"
 #include "raft/raft.h"
 
-enum { WORLD_NODES = 9, WORLD_LOG = 512, WORLD_TERMS = 1024, WORLD_WAITERS = 32, WORLD_READS = 32 };
+enum {
+    WORLD_NODES = 9,
+    WORLD_LOG = 512,
+    WORLD_TERMS = 1024,
+    WORLD_WAITERS = 32,
+    WORLD_READS = 32,
+    WORLD_PIECE = 64
+};
 
 /* A persist record that is being written. */
 struct record {
     uint64_t seq;
     struct raft_hard_state hard_state;
+    struct raft_snapshot *install; /* a reference, or NULL */
+    bool has_base;
+    struct raft_base base;
     uint64_t truncate_from;
     struct raft_entry **entries; /* with references */
     unsigned n_entries;
@@ -44,8 +54,10 @@ struct node {
     uint64_t boot;
     /* the disk */
     struct raft_hard_state hard_state;
-    struct raft_entry *log[WORLD_LOG + 1]; /* by index, from 1 */
+    struct raft_base base;                 /* index 0: the log begins at the beginning */
+    struct raft_entry *log[WORLD_LOG + 1]; /* by index, from base + 1 */
     uint64_t log_last;
+    uint64_t saved;         /* the state machine is on the disk up to here */
     struct record *writing; /* in order */
     bool hold_disk;         /* written only when the story says */
     struct raft_hard_state handed;
@@ -57,6 +69,13 @@ struct node {
     unsigned n_waiters;
     struct raft_read_result reads[WORLD_READS]; /* wait until their index is applied */
     unsigned n_reads;
+    /* snapshots */
+    bool hold_snapshots; /* made and written only when the story says */
+    bool asked_for_snapshot;
+    struct raft_snapshot *piece_of; /* a piece that is to be written; NULL: none */
+    uint64_t piece_offset;
+    uint32_t piece_len;
+    uint64_t written_id, written; /* of the one that comes in */
 };
 
 struct world {
@@ -72,6 +91,8 @@ struct world {
     uint64_t last_ctx;
     struct raft_entry *committed[WORLD_LOG + 1]; /* what was ever applied, with references */
     unsigned leader_of_term[WORLD_TERMS];        /* 0: none seen */
+    uint64_t snapshot_bytes;                     /* of each snapshot */
+    uint64_t last_snapshot;                      /* id */
     unsigned n_broken;
 };
 
