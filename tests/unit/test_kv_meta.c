@@ -156,6 +156,60 @@ static void test_meta_that_no_state_gives_is_corrupt(void **state)
     }
 }
 
+/* A session of node {0, id} with one answer, which is the bytes given. */
+static void put_session(struct buf *b, uint8_t id, uint64_t floor, const char *answer, size_t len)
+{
+    buf_put_uuid(b, (struct uuid){0, id});
+    buf_put_varint(b, 1); /* member_since */
+    buf_put_varint(b, 1); /* boot */
+    buf_put_varint(b, floor);
+    buf_put_varint(b, 1);
+    buf_append(b, answer, len);
+}
+
+/* Two sessions, the second with this node, floor and answer. */
+static int restore_two(uint8_t second_id, uint64_t floor, const char *answer, size_t len)
+{
+    struct buf b = BUF_INIT;
+    const uint8_t head[] = {KV_META_VERSION, 3, 50, 0, 0, 2};
+    buf_append(&b, head, sizeof head);
+    put_session(&b, 1, 7, "\1\2\50\1", 4);
+    put_session(&b, second_id, floor, answer, len);
+    buf_put_u32(&b, 0);
+    kv_sample_reseal(b.data, b.len);
+    int err = restore(b.data, b.len);
+    buf_free(&b);
+    return err;
+}
+
+static void test_meta_with_sessions_or_answers_that_cannot_be_is_corrupt(void **state)
+{
+    (void)state;
+    const struct {
+        int err;
+        uint8_t id;
+        uint64_t floor;
+        const char *answer;
+        size_t len;
+    } cases[] = {
+        {0, 2, 7, "\1\2\50\1", 4},
+        {ERR_CORRUPT, 1, 7, "\1\2\50\1", 4}, /* the same node again */
+        {0, 2, UINT64_MAX - 1, "\1\2\50\1", 4},
+        {ERR_CORRUPT, 2, UINT64_MAX, "\1\2\50\1", 4}, /* its end has no number */
+        {0, 2, 7, "\1\2\50\200\40", 5},               /* LIMIT_BATCH_OPS Sets */
+        {ERR_CORRUPT, 2, 7, "\1\2\50\201\40", 5},
+        {0, 2, 7, "\2\2\50\5\1\3old", 9},
+        {0, 2, 7, "\2\2\50\2\2\0", 6},            /* "as you set it", then nothing old */
+        {ERR_CORRUPT, 2, 7, "\2\2\50\2\2\11", 6}, /* an item that does not exist */
+        {ERR_CORRUPT, 2, 7, "\2\2\50\0", 4},      /* no item */
+        {ERR_CORRUPT, 2, 7, "\2\2\50\3\1\5x", 7}, /* an old value cut short */
+        {0, 2, 7, "\3\2\50", 3},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(restore_two(cases[i].id, cases[i].floor, cases[i].answer, cases[i].len),
+                         cases[i].err);
+}
+
 /* ---- a base that fails ---- */
 
 static struct kv *sample_over(struct kv_base *base)
@@ -245,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_meta_every_flipped_bit_is_corrupt),
         cmocka_unit_test(test_meta_of_another_version_is_refused_by_name),
         cmocka_unit_test(test_meta_that_no_state_gives_is_corrupt),
+        cmocka_unit_test(test_meta_with_sessions_or_answers_that_cannot_be_is_corrupt),
         cmocka_unit_test(test_kv_apply_over_a_damaged_base_says_so_and_shows_nothing),
         cmocka_unit_test(test_kv_batch_reads_the_base_through_one_view),
         cmocka_unit_test(test_kv_install_of_damaged_meta_leaves_the_state),
