@@ -17,9 +17,11 @@
 #include "store/state_impl.h"
 #include "store/state_write.h"
 
-#define SLICE_BYTES  (16 * MIB)
-#define RETRY_MS     1000
-#define IDLE_US_MAX  1000000
+#define SLICE_BYTES (16 * MIB)
+#define RETRY_MS    1000
+#define IDLE_US_MAX 1000000
+/* To pack costs as much as to write what lies between two records of the run. */
+#define PACK_RATIO   16
 #define N_RUNS_PACED 2 /* with more than these nothing rests */
 /* A disk with less room is full: LMDB says EIO when a write was cut short. */
 #define DISK_FULL_BYTES MIB
@@ -93,6 +95,11 @@ static size_t slice_bytes(const struct state *s)
     return s->options.slice_bytes ? s->options.slice_bytes : SLICE_BYTES;
 }
 
+static bool is_worth_packing(const struct merge *m)
+{
+    return m->state->mark.n_keys / PACK_RATIO <= run_info(m->run.run).n_records;
+}
+
 /* Writes what fits. *ret_whole: the run's meta too. */
 static int fill(struct merge *m, struct state_write *w, bool *ret_whole)
 {
@@ -114,7 +121,7 @@ static int write_slice(struct merge *m, bool *ret_whole, struct buf *reason)
     struct state_write w;
     struct state_mark mark;
     bool whole = false;
-    state_write_begin(&w, &s->db, &s->mark, slice_bytes(s), reason);
+    state_write_begin(&w, &s->db, &s->mark, slice_bytes(s), is_worth_packing(m), reason);
     int err = w.err ? w.err : fill(m, &w, &whole);
     if (!err)
         err = state_step(s, STATE_STEP_COMMIT);

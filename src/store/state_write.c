@@ -7,10 +7,16 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/crc32c.h"
 
 /* What a small record costs at most: a page of its own is written for it. */
 #define RECORD_COST 4096
+/* How many are taken out at once: many, for the last page of them may be split. */
+#define TAKE_ITEMS 1000
+#define TAKE_BYTES (256 * KIB)
+#define TAKEN_HEAD 4 /* two lengths */
+#define PAGE_BYTES 4096
 
 static void fail(struct state_write *w, const char *what, int rc)
 {
@@ -21,9 +27,10 @@ static void fail(struct state_write *w, const char *what, int rc)
 }
 
 void state_write_begin(struct state_write *w, struct state_db *db, const struct state_mark *mark,
-                       size_t bytes_max, struct buf *reason)
+                       size_t bytes_max, bool packs, struct buf *reason)
 {
-    *w = (struct state_write){.db = db, .mark = *mark, .bytes_max = bytes_max, .reason = reason};
+    *w = (struct state_write){
+        .db = db, .mark = *mark, .bytes_max = bytes_max, .packs = packs, .reason = reason};
     fail(w, "a slice", mdb_txn_begin(db->env, NULL, 0, &w->txn));
     if (!w->err)
         fail(w, "the table of keys", mdb_cursor_open(w->txn, db->keys, &w->keys));
@@ -71,7 +78,7 @@ static void delete_chunks(struct state_write *w, uint64_t id, uint64_t bytes)
     }
 }
 
-/* ---- records ---- */
+/* ---- what goes ---- */
 
 /* A record that is replaced or deleted; LMDB's item is of no use afterwards. */
 static void forget(struct state_write *w, const MDB_val *key, const MDB_val *item,
@@ -93,19 +100,140 @@ static void delete_old_chunks(struct state_write *w, const struct state_record *
         delete_chunks(w, old->id, old->value.len);
 }
 
+/* ---- packing ---- */
+
+static void take(struct state_write *w, const MDB_val *key, const MDB_val *item)
+{
+    buf_put_u16(&w->taken, (uint16_t)key->mv_size);
+    buf_put_u16(&w->taken, (uint16_t)item->mv_size);
+    buf_append(&w->taken, key->mv_data, key->mv_size);
+    buf_append(&w->taken, item->mv_data, item->mv_size);
+}
+
+/* Copies the records from key on, up to the end of a page: were there others
+ * after them in theirs, what is put back would split it again and again. Keys of
+ * one page lie in one page of the map. Returns how many. */
+static unsigned copy_from(struct state_write *w, MDB_val key)
+{
+    MDB_val item;
+    unsigned n = 0;
+    uintptr_t page = 0;
+    int rc = mdb_cursor_get(w->keys, &key, &item, MDB_SET_RANGE);
+    while (!rc) {
+        uintptr_t here = (uintptr_t)key.mv_data / PAGE_BYTES;
+        if ((n >= TAKE_ITEMS || w->taken.len >= TAKE_BYTES) && here != page)
+            return n;
+        page = here;
+        take(w, &key, &item);
+        n++;
+        rc = mdb_cursor_get(w->keys, &key, &item, MDB_NEXT);
+    }
+    if (rc != MDB_NOTFOUND)
+        fail(w, "the table of keys", rc);
+    return n;
+}
+
+/* Takes out the records from key on. */
+static void take_from(struct state_write *w, MDB_val key)
+{
+    MDB_val item;
+    buf_clear(&w->taken);
+    w->taken_at = 0;
+    unsigned n = copy_from(w, key);
+    int rc = n && !w->err ? mdb_cursor_get(w->keys, &key, &item, MDB_SET_RANGE) : MDB_NOTFOUND;
+    while (!rc && n-- > 0) {
+        rc = mdb_cursor_del(w->keys, 0);
+        if (!rc && n > 0)
+            rc = mdb_cursor_get(w->keys, &key, &item, MDB_NEXT); /* the one after it */
+    }
+    if (rc != MDB_NOTFOUND)
+        fail(w, "the table of keys", rc);
+}
+
+static bool has_taken(const struct state_write *w)
+{
+    return w->taken_at < w->taken.len;
+}
+
+static void next_taken(const struct state_write *w, MDB_val *ret_key, MDB_val *ret_item)
+{
+    uint8_t *p = w->taken.data + w->taken_at;
+    size_t key_len = (size_t)bytes_get_be(p, 2), item_len = (size_t)bytes_get_be(p + 2, 2);
+    *ret_key = (MDB_val){key_len, p + TAKEN_HEAD};
+    *ret_item = (MDB_val){item_len, p + TAKEN_HEAD + key_len};
+}
+
+static void pass_taken(struct state_write *w, const MDB_val *key, const MDB_val *item)
+{
+    w->taken_at += TAKEN_HEAD + key->mv_size + item->mv_size;
+}
+
+static int compare(const MDB_val *a, const MDB_val *b)
+{
+    size_t len = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
+    int order = memcmp(a->mv_data, b->mv_data, len);
+    return order ? order : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
+}
+
+/* Puts back what was taken and is below key; NULL: all. What was taken of key itself goes for good:
+ * *ret_old. */
+static void put_back(struct state_write *w, const MDB_val *key, struct state_record *ret_old)
+{
+    MDB_val taken, item;
+    int order = -1;
+    while (has_taken(w) && !w->err) {
+        next_taken(w, &taken, &item);
+        order = key ? compare(&taken, key) : -1;
+        if (order > 0)
+            return;
+        if (order == 0)
+            forget(w, &taken, &item, ret_old);
+        else
+            fail(w, "the table of keys", mdb_cursor_put(w->keys, &taken, &item, MDB_NOOVERWRITE));
+        w->bytes += taken.mv_size + item.mv_size;
+        pass_taken(w, &taken, &item);
+    }
+}
+
+/* ---- records ---- */
+
 static void delete_record(struct state_write *w, MDB_val key)
 {
     struct state_record old = {0};
     MDB_val found = key, item;
+    put_back(w, &key, &old);
     int rc = mdb_cursor_get(w->keys, &found, &item, MDB_SET_KEY);
-    if (rc == MDB_NOTFOUND)
-        return;
-    fail(w, "the table of keys", rc);
-    if (!w->err)
+    if (!rc) {
         forget(w, &key, &item, &old);
-    if (!w->err)
-        fail(w, "the table of keys", mdb_cursor_del(w->keys, 0));
+        if (!w->err)
+            rc = mdb_cursor_del(w->keys, 0);
+    }
+    if (rc != MDB_NOTFOUND)
+        fail(w, "the table of keys", rc);
     delete_old_chunks(w, &old);
+}
+
+/* Whether the record's place is there and as large as it must be. */
+static bool has_place(struct state_write *w, MDB_val key, size_t len)
+{
+    MDB_val item;
+    int rc = mdb_cursor_get(w->keys, &key, &item, MDB_SET_KEY);
+    if (rc != MDB_NOTFOUND)
+        fail(w, "the table of keys", rc);
+    return !rc && item.mv_size == len;
+}
+
+static void put_item(struct state_write *w, MDB_val key, MDB_val new_item, struct state_record *old)
+{
+    MDB_val item = new_item;
+    int rc = mdb_cursor_put(w->keys, &key, &item, MDB_NOOVERWRITE);
+    if (rc == MDB_KEYEXIST) { /* the item is the one that is there, and the cursor at it */
+        forget(w, &key, &item, old);
+        if (w->err)
+            return;
+        rc = mdb_cursor_put(w->keys, &key, &new_item, MDB_CURRENT);
+    }
+    fail(w, "the table of keys", rc);
 }
 
 static void put_record(struct state_write *w, MDB_val key, struct state_record *r)
@@ -113,16 +241,11 @@ static void put_record(struct state_write *w, MDB_val key, struct state_record *
     uint8_t bytes[STATE_ITEM_BYTES_MAX];
     struct state_record old = {0};
     size_t len = state_record_encode(r, key.mv_data, key.mv_size, bytes);
-    MDB_val item = {len, bytes};
-    int rc = mdb_cursor_put(w->keys, &key, &item, MDB_NOOVERWRITE);
-    if (rc == MDB_KEYEXIST) { /* the item is the one that is there, and the cursor at it */
-        forget(w, &key, &item, &old);
-        if (w->err)
-            return;
-        item = (MDB_val){len, bytes};
-        rc = mdb_cursor_put(w->keys, &key, &item, MDB_CURRENT);
-    }
-    fail(w, "the table of keys", rc);
+    if (w->packs && !has_taken(w) && !has_place(w, key, len) && !w->err)
+        take_from(w, key);
+    put_back(w, &key, &old);
+    if (!w->err)
+        put_item(w, key, (MDB_val){len, bytes}, &old);
     w->mark.n_keys++;
     w->mark.bytes += key.mv_size + r->value.len;
     w->mark.sum += r->crc;
@@ -174,6 +297,7 @@ bool state_write_end_run(struct state_write *w, uint64_t run_seq, struct kv_pos 
 
 int state_write_commit(struct state_write *w, struct state_mark *ret_mark)
 {
+    put_back(w, NULL, NULL);
     if (!w->err)
         fail(w, "the mark", state_db_put_mark(w->db, w->txn, &w->mark));
     if (w->err) {
@@ -182,6 +306,7 @@ int state_write_commit(struct state_write *w, struct state_mark *ret_mark)
     }
     mdb_cursor_close(w->keys);
     w->keys = NULL;
+    buf_free(&w->taken);
     int rc = mdb_txn_commit(w->txn);
     w->txn = NULL;
     fail(w, "a slice", rc);
@@ -198,4 +323,5 @@ void state_write_abort(struct state_write *w)
         mdb_txn_abort(w->txn);
     w->keys = NULL;
     w->txn = NULL;
+    buf_free(&w->taken);
 }

@@ -14,15 +14,24 @@ struct state_write {
     MDB_cursor *keys;
     struct state_mark mark; /* as it will be */
     size_t bytes, bytes_max;
+    bool packs;         /* see state_write_begin() */
+    struct buf taken;   /* records taken out of the table, to be put back in order */
+    size_t taken_at;    /* those before are back */
     struct buf *reason; /* borrowed; has one line after an error */
     bool map_full;      /* the reason of NO_SPACE is the map's size */
     int err;            /* 0, NO_SPACE, CORRUPT, IO ... */
 };
 
 /* Begins after *mark. bytes_max is about what the slice may write; it may always write something.
- * Never two at a time. */
+ * Never two at a time.
+ *
+ * packs: fills pages. LMDB splits a full page in the middle, so that after many
+ * insertions a third of the file would be empty; but where keys come in
+ * ascending order at the end of a page, it is left full. So where a record needs
+ * room, the thousand after it are taken out and put back with it in order. Costs
+ * as much as writing them: for runs that are not small beside the state. */
 void state_write_begin(struct state_write *w, struct state_db *db, const struct state_mark *mark,
-                       size_t bytes_max, struct buf *reason);
+                       size_t bytes_max, bool packs, struct buf *reason);
 /* Brings in the record that follows the mark's key in its run. False: no room was left for the
  * whole of it, or an error; the next slice must go on with the same record. */
 bool state_write_record(struct state_write *w, const struct kv_record *record);

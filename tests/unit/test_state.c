@@ -314,6 +314,41 @@ static void test_file_does_not_grow_under_overwriting(void **state)
     assert_true(last <= settled + settled / 10);
 }
 
+/* Every 4th of 40,000 keys, from first on, scattered over all of them. */
+static void add_scattered(struct state_fixture *f, unsigned first)
+{
+    static const uint8_t value[32] = {1};
+    uint8_t meta[16] = {0};
+    struct run_writer *w;
+    assert_int_equal(run_writer_new(state_run_path(f->state), &w, &f->reason), 0);
+    for (unsigned i = first; i < 40000; i += 4) {
+        char key[20];
+        struct kv_record r = {(const uint8_t *)key, 0, false, {value, sizeof value, 5, 5, 1}};
+        r.key_len = (size_t)snprintf(key, sizeof key, "scattered-%06u", i);
+        run_writer_put(w, &r);
+    }
+    assert_int_equal(run_writer_finish(&w, meta, sizeof meta, NULL, &f->reason), 0);
+    assert_int_equal(state_add_run(f->state, &f->reason), 0);
+}
+
+static void test_scattered_insertions_leave_the_pages_full(void **state)
+{
+    struct state_fixture *f = *state;
+    f->options.slice_bytes = MIB;
+    fixture_state_reopen(f);
+    state_start(f->state);
+    for (unsigned first = 0; first < 4; first++) {
+        add_scattered(f, first);
+        fixture_wait_merged(f);
+    }
+    struct state_stats stats = state_stats(f->state);
+    assert_int_equal(stats.n_keys, 40000);
+    if (stats.used_bytes > 2 * stats.bytes)
+        fail_msg("%lu bytes of file for %lu", (unsigned long)stats.used_bytes,
+                 (unsigned long)stats.bytes);
+    assert_int_equal(state_scrub(f->state, &f->reason), 0);
+}
+
 /* ---- generations ---- */
 
 static void test_generation_is_replaced_whole_and_others_are_removed(void **state)
@@ -379,6 +414,7 @@ int main(void)
         TEST(test_failed_write_ends_the_process),
         TEST(test_map_grows_when_it_is_full_and_ends_long_views),
         TEST(test_file_does_not_grow_under_overwriting),
+        TEST(test_scattered_insertions_leave_the_pages_full),
         TEST(test_generation_is_replaced_whole_and_others_are_removed),
         TEST(test_generation_that_is_missing_is_not_found),
     };
