@@ -76,7 +76,8 @@ static enum check_result open_and_read(struct check *c)
         return CHECK_REFUSED;
     c->found = (struct expected){.cluster = c->identity.cluster,
                                  .promised = c->identity.promised,
-                                 .contacted = c->identity.contacted};
+                                 .contacted = c->identity.contacted,
+                                 .outsider = c->identity.outsider};
     c->n_hard_states = 0;
     c->last_term = 0;
     if (store_scan(c->store, &visitor, c->why) != 0)
@@ -93,7 +94,7 @@ static bool same_state(const struct expected *a, const struct expected *b)
            a->hard_state.commit == b->hard_state.commit &&
            uuid_equal(a->hard_state.vote, b->hard_state.vote) &&
            uuid_equal(a->cluster, b->cluster) && uuid_equal(a->promised, b->promised) &&
-           a->contacted == b->contacted;
+           a->contacted == b->contacted && a->outsider == b->outsider;
 }
 
 static enum check_result compare(struct check *c)

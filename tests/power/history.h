@@ -17,7 +17,7 @@ struct expected {
     uint64_t digest;                   /* sum over its entries or records, whatever their order */
     struct raft_hard_state hard_state; /* a state: the term of its position */
     struct uuid cluster, promised;     /* of the identity */
-    bool contacted;
+    bool contacted, outsider;
 };
 
 struct history {
@@ -45,6 +45,8 @@ void history_free(struct history **h);
 extern const unsigned history_log_kinds;
 const char *history_log_kind_name(unsigned kind);
 void history_log_work(struct history *h, const char *dir);
+/* Opens what a loss of power left. */
+void history_log_recover(struct history *h, const char *dir);
 
 /* The entry of this place in this history: bytes follow from it. One reference, the caller's. */
 struct raft_entry *history_entry(const struct history *h, struct raft_pos pos);
@@ -55,6 +57,8 @@ uint64_t history_entry_digest(const struct raft_entry *e);
 extern const unsigned history_state_kinds;
 const char *history_state_kind_name(unsigned kind);
 void history_state_work(struct history *h, const char *dir);
+/* The same; gen 0: the first generation was not made. And merges what is to be merged. */
+void history_state_recover(struct history *h, const char *dir, uint64_t gen);
 
 uint64_t history_record_digest(const struct kv_record *r);
 /* Where a run's meta says that it is; a callback of the state. */

@@ -146,6 +146,7 @@ static struct storage_write *next_write(struct run *r)
         w->identity.cluster = r->now.cluster = random_id(&r->rng);
         w->identity.promised = r->now.promised = random_id(&r->rng);
         w->identity.contacted = r->now.contacted = percent(r, 50);
+        w->identity.outsider = r->now.outsider = percent(r, 50);
     }
     history_add_state(r->h, &r->now);
     return w;
@@ -234,4 +235,19 @@ void history_log_work(struct history *h, const char *dir)
     pthread_cond_destroy(&r->more);
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
+}
+
+void history_log_recover(struct history *h, const char *dir)
+{
+    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal};
+    struct buf reason = BUF_INIT;
+    struct store *store;
+    struct storage_identity identity;
+    if (store_open(dir, &options, &identity, &store, &reason) != 0)
+        history_broken("open after a loss", buf_str(&reason));
+    if (!uuid_equal(identity.node, h->identity.node))
+        h->identity = identity; /* the first start was interrupted, and begun anew */
+    record_mark(MARK_BOOT, identity.boot);
+    store_close(&store);
+    buf_free(&reason);
 }

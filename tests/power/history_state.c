@@ -329,3 +329,27 @@ void history_state_work(struct history *h, const char *dir)
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
 }
+
+void history_state_recover(struct history *h, const char *dir, uint64_t gen)
+{
+    struct run *r = mem_zalloc(sizeof *r);
+    struct buf reason = BUF_INIT;
+    r->h = h;
+    r->dir = dir;
+    r->gen = gen ? gen : 1;
+    r->work = &works[h->kind - history_log_kinds];
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->more, NULL);
+    must("directory", store_dir_make(dir, &reason), &reason);
+    if (gen == 0)
+        must("generation", state_new_generation(dir, 1, NULL, HISTORY_MAP_BYTES, &reason), &reason);
+    record_mark(MARK_BOOT, r->gen);
+    must("generation", state_remove_others(dir, r->gen, &reason), &reason);
+    open_state(r);
+    let_merge(r, UINT32_MAX);
+    close_state(r);
+    buf_free(&reason);
+    pthread_cond_destroy(&r->more);
+    pthread_mutex_destroy(&r->lock);
+    mem_free(r);
+}

@@ -24,6 +24,7 @@ static const char usage[] =
     "  --kind K        only histories of this kind, a number; --list names them\n"
     "  --replay H:P:V  one image: history, point, variant, as a failure names them\n"
     "  --keep DIR      where a replayed image stays (power-image; it is removed first)\n"
+    "  --seconds S     end after so many seconds, with fewer images\n"
     "  --progress S    a line every S seconds (10; 0: none)\n"
     "  --lie WHAT      the disk ignores data-sync, meta-sync or dir-sync: must be noticed\n"
     "  --tmp DIR       for images (/dev/shm, if it can be written, else TMPDIR or /tmp)\n"
@@ -52,9 +53,10 @@ static void report(const struct run_options *o, const struct run_counts *c)
         printf("  %-8s %9" PRIu64 " %9" PRIu64 "  %s\n", damage_name(i), c->made_by_damage[i],
                c->by_damage[i], damage_text(i));
     printf("images made %" PRIu64 ", different %" PRIu64 ", checks %" PRIu64
-           " (again where more had been promised), of them written to as well %" PRIu64
+           " (again where more had been promised):\n"
+           "  written to as well %" PRIu64 ", lost in a recovery from a loss %" PRIu64
            ", refused for a torn meta page %" PRIu64 "\n",
-           c->made, c->distinct, c->checked, c->went_on, c->refused);
+           c->made, c->distinct, c->checked, c->went_on, c->recovering, c->refused);
     printf("%.1f s, %.0f images/s, %.0f checks/s\n", c->seconds, (double)c->distinct / c->seconds,
            (double)c->checked / c->seconds);
     printf("%" PRIu64 " failures\n", c->failures);
@@ -93,12 +95,19 @@ static const char *default_tmp(void)
 }
 
 static const struct option long_options[] = {
-    {"images", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
-    {"workers", required_argument, NULL, 'w'},  {"kind", required_argument, NULL, 'k'},
-    {"replay", required_argument, NULL, 'r'},   {"keep", required_argument, NULL, 'd'},
-    {"progress", required_argument, NULL, 'p'}, {"lie", required_argument, NULL, 'l'},
-    {"tmp", required_argument, NULL, 't'},      {"list", no_argument, NULL, 'L'},
-    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+    {"images", required_argument, NULL, 'n'},
+    {"seed", required_argument, NULL, 's'},
+    {"workers", required_argument, NULL, 'w'},
+    {"kind", required_argument, NULL, 'k'},
+    {"replay", required_argument, NULL, 'r'},
+    {"keep", required_argument, NULL, 'd'},
+    {"seconds", required_argument, NULL, 'S'},
+    {"progress", required_argument, NULL, 'p'},
+    {"lie", required_argument, NULL, 'l'},
+    {"tmp", required_argument, NULL, 't'},
+    {"list", no_argument, NULL, 'L'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 static void parse(int argc, char **argv, struct run_options *o, const char **ret_replay,
@@ -124,6 +133,9 @@ static void parse(int argc, char **argv, struct run_options *o, const char **ret
             break;
         case 'd':
             *ret_keep = optarg;
+            break;
+        case 'S':
+            o->seconds_max = (unsigned)number(optarg);
             break;
         case 'p':
             o->progress_s = (unsigned)number(optarg);

@@ -21,11 +21,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "check.h"
+#include "recover.h"
 #include "seen.h"
 
 #define WORKERS_MAX    16
 #define GO_ON_ONE_IN   16  /* images that are also written to */
 #define COMPARE_ONE_IN 512 /* images whose files are compared with what they should be */
+#define RECOVER_ONE_IN 3   /* histories that are recoveries from a loss */
 #define REFUSED_MAX    200 /* of one worker: a refused image may leave its environment open */
 #define IMAGE_MAX_S    120 /* for ALARM_EVERY images, then the worker hangs */
 #define ALARM_EVERY    64
@@ -39,7 +41,7 @@ struct place {
 };
 
 struct shared {
-    _Atomic uint64_t next_history, made, distinct, checked, went_on, refused, failures;
+    _Atomic uint64_t next_history, made, distinct, checked, went_on, recovering, refused, failures;
     _Atomic uint64_t made_by_damage[DAMAGES], by_damage[DAMAGES], by_kind[RUN_KINDS_MAX];
     atomic_bool stop;
     struct place places[WORKERS_MAX];
@@ -74,6 +76,12 @@ static uint64_t seed_of(const struct run_options *o, uint64_t history)
 static unsigned kind_of(const struct run_options *o, uint64_t history)
 {
     return o->kind >= 0 ? (unsigned)o->kind : (unsigned)(history % history_kinds());
+}
+
+/* Every so many histories begin when the power is back. */
+static bool is_after_loss(uint64_t history)
+{
+    return history % RECOVER_ONE_IN == RECOVER_ONE_IN - 1;
 }
 
 static struct rng rng_of(const struct history *h, uint64_t point, unsigned variant)
@@ -126,6 +134,8 @@ static void begin_history(struct worker *w)
     ASSERT(mkdir(w->recording, 0700) == 0);
     record_lie(o->lie);
     w->history = history_record(w->recording, kind_of(o, n), seed_of(o, n));
+    if (is_after_loss(n))
+        recover(w->history, w->recording);
     record_lie(RECORD_HONEST);
     if (o->lie == RECORD_HONEST)
         check_recording(w);
@@ -144,10 +154,12 @@ static void say_failure(const struct run_options *o, const struct place *p, cons
     if (atomic_fetch_add(&shared->failures, 1) + 1 >= o->failures_max)
         atomic_store(&shared->stop, true);
     fprintf(stderr,
-            "FAILED (%s, %s): %s\n    see it again: %s --seed %" PRIu64 " --replay %" PRIu64
+            "FAILED (%s%s, %s): %s\n    see it again: %s --seed %" PRIu64 " --replay %" PRIu64
             ":%" PRIu64 ":%u\n",
-            history_kind_name(kind_of(o, p->history)), damage_name(damage_of_variant(p->variant)),
-            why, o->program, o->seed, p->history, p->point, p->variant);
+            history_kind_name(kind_of(o, p->history)),
+            is_after_loss(p->history) ? " after a loss" : "",
+            damage_name(damage_of_variant(p->variant)), why, o->program, o->seed, p->history,
+            p->point, p->variant);
 }
 
 /* Opens the image that is built. */
@@ -184,6 +196,7 @@ static void count(const struct worker *w, bool went_on, enum check_result result
     atomic_fetch_add(&shared->by_damage[damage_of_variant(w->place->variant)], 1);
     atomic_fetch_add(&shared->by_kind[w->history->kind], 1);
     atomic_fetch_add(&shared->went_on, went_on);
+    atomic_fetch_add(&shared->recovering, is_after_loss(w->place->history));
     atomic_fetch_add(&shared->refused, result == CHECK_REFUSED);
 }
 
@@ -336,6 +349,8 @@ static bool supervise(const struct run_options *o, const char *tmp, double begin
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0) {
             usleep(20000);
+            if (o->seconds_max && now_s() >= begin + o->seconds_max)
+                atomic_store(&shared->stop, true);
             if (o->progress_s && now_s() >= next) {
                 say_progress(o, begin);
                 next += o->progress_s;
@@ -366,6 +381,7 @@ static void take_counts(struct run_counts *c, double seconds)
         .distinct = atomic_load(&shared->distinct),
         .checked = atomic_load(&shared->checked),
         .went_on = atomic_load(&shared->went_on),
+        .recovering = atomic_load(&shared->recovering),
         .refused = atomic_load(&shared->refused),
         .failures = atomic_load(&shared->failures),
         .seconds = seconds,
@@ -439,17 +455,6 @@ static bool go_to(struct worker *w, uint64_t point)
     return false;
 }
 
-static void keep_image(struct worker *w, const char *keep, enum stage_locks locks)
-{
-    struct stage kept;
-    stage_init(&kept, keep);
-    stage_put(&kept, &w->disk, locks);
-    for (unsigned i = 0; i < TRACE_NODES_MAX; i++)
-        if (kept.fds[i] >= 0)
-            close(kept.fds[i]);
-    mem_free(kept.names.names);
-}
-
 static int see(struct worker *w, const char *keep)
 {
     enum stage_locks locks;
@@ -460,16 +465,17 @@ static int see(struct worker *w, const char *keep)
         fprintf(stderr, "power: there is no such image\n");
         return 2;
     }
-    printf("history %" PRIu64 " (%s), trace %08" PRIx32 " of %zu operations\n", w->place->history,
-           history_kind_name(w->history->kind), trace_digest(&w->history->trace),
-           w->history->trace.n_ops);
+    printf("history %" PRIu64 " (%s%s), trace %08" PRIx32 " of %zu operations\n", w->place->history,
+           history_kind_name(w->history->kind),
+           is_after_loss(w->place->history) ? " after a loss" : "",
+           trace_digest(&w->history->trace), w->history->trace.n_ops);
     enum damage damage = damage_of_variant(w->place->variant);
     printf("power fails %s operation %zu: %s, %s\n", w->place->point % 2 ? "after" : "inside",
            w->disk.at - 1, damage_name(damage), damage_text(damage));
     printf("states: promised %" PRIu64 ", begun %" PRIu64 "; boot %" PRIu64 "; not durable:\n",
            w->disk.marks[MARK_PROMISED], w->disk.marks[MARK_BEGUN], w->disk.marks[MARK_BOOT]);
     say_pending(&w->disk);
-    keep_image(w, keep, locks);
+    stage_leave(keep, &w->disk, locks);
     printf("the image is in %s/data\n", keep);
     bool go_on = goes_on(w->place->variant, &rng);
     enum check_result result = open_image(w, locks, go_on, &why);

@@ -15,6 +15,7 @@ struct run_options {
     uint64_t images; /* different ones to check */
     unsigned workers;
     unsigned failures_max; /* then it ends */
+    unsigned seconds_max;  /* then it ends as well, with fewer images; 0: never */
     unsigned progress_s;   /* between lines of progress; 0: none */
     const char *tmp;       /* where images are put: memory, best */
     const char *program;   /* its name, for the line that tells how to see a failure again */
@@ -27,7 +28,7 @@ struct run_counts {
     uint64_t made;     /* images that were built */
     uint64_t distinct; /* of them different in a byte or a name */
     uint64_t checked;  /* opened; also the same bytes again where more had been promised by then */
-    uint64_t went_on, refused, failures;
+    uint64_t went_on, recovering, refused, failures; /* recovering: from an earlier loss */
     uint64_t made_by_damage[DAMAGES];
     uint64_t by_damage[DAMAGES], by_kind[RUN_KINDS_MAX]; /* of those checked */
     double seconds;

@@ -230,6 +230,15 @@ void stage_put(struct stage *s, struct disk *d, enum stage_locks locks)
         put_locks(s, d, locks);
 }
 
+void stage_leave(const char *root, struct disk *d, enum stage_locks locks)
+{
+    struct stage s;
+    stage_init(&s, root);
+    stage_put(&s, d, locks);
+    close_files(&s);
+    mem_free(s.names.names);
+}
+
 /* ---- watching ---- */
 
 static struct stage *watched;
@@ -273,7 +282,7 @@ static bool same_bytes(const char *path, const struct disk_file *f)
     uint8_t *bytes = mem_alloc(f->work_size + 1);
     bool same = fstat(fd, &st) == 0 && (size_t)st.st_size == f->work_size &&
                 pread(fd, bytes, f->work_size, 0) == (ssize_t)f->work_size &&
-                memcmp(bytes, f->work, f->work_size) == 0;
+                (f->work_size == 0 || memcmp(bytes, f->work, f->work_size) == 0);
     mem_free(bytes);
     close(fd);
     return same;

@@ -25,6 +25,8 @@ void stage_reset(struct stage *s);
 void stage_free(struct stage *s);
 
 void stage_put(struct stage *s, struct disk *d, enum stage_locks locks);
+/* Makes `root` anew, puts the image there and leaves it. */
+void stage_leave(const char *root, struct disk *d, enum stage_locks locks);
 /* Begins and ends to note what the store does to the files. */
 void stage_watch(struct stage *s, struct disk *d);
 void stage_unwatch(void);
