@@ -18,9 +18,9 @@ static unsigned long long ull(uint64_t v)
 uint64_t promise_told_term(const struct wire_message *answer)
 {
     const struct raft_message *m = &answer->raft;
-    bool is_of_core = answer->header.type == WIRE_APPEND_REPLY ||
-                      answer->header.type == WIRE_VOTE_REPLY ||
-                      answer->header.type == WIRE_TIMEOUT_NOW_REPLY;
+    bool is_of_core =
+        answer->header.type == WIRE_APPEND_REPLY || answer->header.type == WIRE_VOTE_REPLY ||
+        answer->header.type == WIRE_SNAPSHOT_REPLY || answer->header.type == WIRE_TIMEOUT_NOW_REPLY;
     bool is_wish =
         answer->header.type == WIRE_VOTE_REPLY && m->vote_reply.pre && m->vote_reply.granted;
     return is_of_core && !is_wish ? answer->header.term : 0;
