@@ -82,6 +82,11 @@ static uint64_t let_go_of(const struct driver *d, uint64_t index)
         if (c->log_bytes - t->log_bytes > d->o.log_tail_bytes && t->index > upto)
             upto = t->index;
     }
+    /* But whoever gets the snapshot that is being made needs what comes after it: else it would
+     * never be soon enough. */
+    uint64_t needed = backup_needs_log_from(d);
+    if (upto > needed)
+        upto = needed;
     return upto < index ? upto : index;
 }
 

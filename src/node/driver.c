@@ -55,6 +55,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     exchanges_init(&d->exchanges);
     writes_init(d);
     reads_init(d);
+    backup_init(d);
     return d;
 }
 
@@ -68,6 +69,7 @@ void driver_free(struct driver **d)
     writes_free(*d);
     form_free(*d);
     checkpoint_free(*d);
+    backup_free(*d);
     MEM_FREE(*d);
 }
 
@@ -132,6 +134,7 @@ static void expire(struct driver *d)
     reads_expire(d, false);
     admin_expire(d, false);
     peer_expire(d, false);
+    backup_expire(d, false);
 }
 
 static void sample_lag(struct driver *d)
@@ -211,6 +214,11 @@ void driver_request(struct driver *d, struct node_request *r)
         break;
     case NODE_PEER:
         peer_request(d, r);
+        break;
+    case NODE_SNAPSHOT_OPEN:
+    case NODE_SNAPSHOT_READ:
+    case NODE_SNAPSHOT_CLOSE:
+        backup_request(d, r);
         break;
     }
 }
@@ -368,7 +376,7 @@ static bool carry_out(struct driver *d)
     if (fx->piece)
         snapshot_write(d, fx->piece);
     if (fx->snapshot_wanted)
-        snapshot_make(d);
+        backup_for_core(d);
     if (fx->peer_lost_data)
         tell_lost_data(d);
     if (fx->role_changed)
@@ -385,5 +393,6 @@ void driver_pump(struct driver *d)
         reads_pump(d);
         admin_pump(d);
         checkpoint_pump(d);
+        backup_pump(d);
     } while (carry_out(d));
 }

@@ -16,6 +16,7 @@
  *      admin.c     membership commands        form.c      how a cluster comes to be
  *      move.c      a member at a new address  status.c    questions about all this
  *      snapshot.c  the state for who comes too late
+ *      backup.c    files of snapshots made here, shared by followers and operators
  *      checkpoint.c  state made durable, the log before it let go of
  *      stop.c      an orderly end: leadership is handed over
  */
@@ -101,6 +102,16 @@ struct checkpoint {
     unsigned n_tail;             /* ever */
 };
 
+/* ---- files of snapshots made here (backup.c) ---- */
+
+struct backups {
+    struct list files;    /* struct snapshot_file, by age */
+    struct list waiting;  /* struct node_request: OPEN, no file yet */
+    struct list readers;  /* struct snapshot_reader */
+    uint64_t reader_last; /* number */
+    unsigned n_files, n_readers;
+};
+
 /* Where a member says it is now, while the configuration does not know it (move.c). */
 struct moved_peer {
     struct uuid id; /* zero: none */
@@ -144,7 +155,7 @@ struct driver {
     } form;
 
     struct checkpoint checkpoint;
-    bool making_snapshot;
+    struct backups backups;
 
     uint64_t move_next_ms; /* of the next attempt to tell a new address */
     struct moved_peer moved[LIMIT_MEMBERS];
@@ -252,8 +263,25 @@ void checkpoint_pump(struct driver *d);
 void checkpoint_done(struct driver *d, struct storage_job *j);
 void checkpoint_free(struct driver *d);
 
+/* backup.c */
+void backup_init(struct driver *d);
+void backup_free(struct driver *d);
+/* The core wants a snapshot; raft_snapshot_made() is called, now or later. */
+void backup_for_core(struct driver *d);
+/* The core needs this one no more; false: it is none that was made here. */
+bool backup_core_dropped(struct driver *d, uint64_t id);
+/* NODE_SNAPSHOT_*. */
+void backup_request(struct driver *d, struct node_request *r);
+/* A file was made, or read for an operator; takes j. */
+void backup_made(struct driver *d, struct storage_job *j);
+void backup_was_read(struct driver *d, struct storage_job *j);
+void backup_pump(struct driver *d);
+void backup_expire(struct driver *d, bool all);
+/* The log is needed from here on by whoever gets the snapshot that is being made; UINT64_MAX: none
+ * is. */
+uint64_t backup_needs_log_from(const struct driver *d);
+
 /* snapshot.c */
-void snapshot_make(struct driver *d);
 /* A message of type SNAPSHOT, whose bytes are to be read first. */
 void snapshot_send(struct driver *d, const struct raft_message *m);
 void snapshot_write(struct driver *d, const struct raft_piece *piece);

@@ -26,10 +26,15 @@ void node_request_free(struct node_request **r)
     case NODE_STATUS:
         mem_free((*r)->ret.status);
         break;
+    case NODE_SNAPSHOT_READ:
+        buf_free(&(*r)->ret.snapshot.data);
+        break;
     case NODE_READ:
     case NODE_INIT:
     case NODE_ADD_LEARNER:
     case NODE_CHANGE_MEMBERSHIP:
+    case NODE_SNAPSHOT_OPEN:
+    case NODE_SNAPSHOT_CLOSE:
         break;
     }
     MEM_FREE(*r);

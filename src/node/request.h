@@ -34,7 +34,16 @@ enum node_request_type {
     NODE_CHANGE_MEMBERSHIP,
     NODE_STATUS, /* ret.status */
     NODE_PEER,   /* the body of a /raft-* request; ret.reply */
+    /* A backup: the whole state at one index as a file (crabcluster-format(5)), shared by all who
+     * ask for it meanwhile. Whoever opened it reads it piece by piece and closes it, or is
+     * forgotten when nothing was read for NODE_SNAPSHOT_IDLE_MS. */
+    NODE_SNAPSHOT_OPEN,  /* ret.snapshot but for data; made first, which may take minutes */
+    NODE_SNAPSHOT_READ,  /* in.snapshot; ret.snapshot.data, all that was asked for */
+    NODE_SNAPSHOT_CLOSE, /* in.snapshot.id */
 };
+
+#define NODE_SNAPSHOT_IDLE_MS   60000
+#define NODE_SNAPSHOT_PIECE_MAX MIB /* bytes in one READ */
 
 enum { NODE_STATE_LEARNER, NODE_STATE_FOLLOWER, NODE_STATE_CANDIDATE, NODE_STATE_LEADER };
 
@@ -92,6 +101,11 @@ struct node_request {
             enum transport_path path;
             struct buf body; /* owned by the request */
         } peer;
+        struct {
+            uint64_t id; /* as OPEN gave it */
+            uint64_t offset;
+            uint32_t len; /* at least 1; offset + len is within the size */
+        } snapshot;
     } in;
 
     /* 0, or:
@@ -102,7 +116,11 @@ struct node_request {
      * TIMEOUT (added, but not caught up in time), TOO_LARGE (members) NODE_CHANGE_MEMBERSHIP:
      * EMPTY, NOT_FOUND (ret.admin.id), LAGGING (ret.admin.id, distance), IN_PROGRESS
      * (ret.admin.log_id), NO_LEADER, UNKNOWN all but STATUS, PEER, INIT: UNINITIALIZED (this node
-     * belongs to no cluster, and how to make one is in the text of the answer); all: SHUTDOWN */
+     * belongs to no cluster, and how to make one is in the text of the answer)
+     *  NODE_SNAPSHOT_*: NOT_FOUND (READ of one that was forgotten), INVALID (READ of what is not
+     * there, or beside another READ), OVERLOADED (OPEN: too many are open), NO_SPACE, TIMEOUT,
+     * CORRUPT, IO
+     *  all: SHUTDOWN */
     int err;
     union {
         struct {
@@ -124,6 +142,12 @@ struct node_request {
             int http_status;
             struct buf body; /* owned by the request */
         } reply;
+        struct {
+            uint64_t id; /* of this reader, never 0 */
+            uint64_t size;
+            struct node_log_id at; /* the last entry that is in it */
+            struct buf data;       /* owned by the request */
+        } snapshot;
     } ret;
 };
 

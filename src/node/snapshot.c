@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Snapshots between core, storage and peers. The core says what is to be done;
- * the bytes go from file to message and from message to file here.
+ * the bytes go from file to message and from message to file here. The files
+ * that are sent are made in backup.c.
  */
 #include "base/assert.h"
 #include "base/log.h"
@@ -9,40 +10,6 @@
 #include "node/meta.h"
 
 /* ---- as a leader ---- */
-
-void snapshot_make(struct driver *d)
-{
-    struct raft_status s = raft_status(d->raft);
-    if (d->making_snapshot || s.applied != s.commit || s.applied == 0) {
-        raft_snapshot_made(d->raft, NULL); /* the core asks again */
-        return;
-    }
-    struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_MAKE, rng_next(&d->rng) | 1);
-    struct raft_snapshot *plan = mem_zalloc(sizeof *plan);
-    plan->id = j->snapshot_id;
-    plan->base.pos = machine_applied(d->machine);
-    plan->base.config = *raft_config_committed(d->raft, &plan->base.config_pos);
-    machine_meta(d->machine, d->identity.cluster, &plan->base.config, plan->base.config_pos,
-                 &j->meta);
-    j->view = machine_view(d->machine);
-    j->snapshot = raft_snapshot_new(plan); /* its size is not known yet */
-    mem_free(plan);
-    d->making_snapshot = true;
-    LOG_INFO("writing a snapshot of the state at %llu for a node that is far behind",
-             (unsigned long long)j->snapshot->base.pos.index);
-    d->storage->work(d->storage, j);
-}
-
-static void made(struct driver *d, struct storage_job *j)
-{
-    d->making_snapshot = false;
-    if (j->err != 0)
-        LOG_WARN("no snapshot: %s", err_text(j->err));
-    j->snapshot->size = j->size;
-    j->snapshot->digest = j->digest;
-    raft_snapshot_made(d->raft, j->err == 0 ? j->snapshot : NULL);
-    storage_job_free(&j);
-}
 
 void snapshot_send(struct driver *d, const struct raft_message *m)
 {
@@ -126,7 +93,8 @@ void snapshot_installed(struct driver *d, struct storage_write *w)
 
 void snapshot_drop(struct driver *d, uint64_t id)
 {
-    d->storage->work(d->storage, storage_job_new(STORAGE_SNAPSHOT_DROP, id));
+    if (!backup_core_dropped(d, id))
+        d->storage->work(d->storage, storage_job_new(STORAGE_SNAPSHOT_DROP, id));
 }
 
 /* ---- both ---- */
@@ -135,10 +103,13 @@ void snapshot_worked(struct driver *d, struct storage_job *j)
 {
     switch (j->type) {
     case STORAGE_SNAPSHOT_MAKE:
-        made(d, j);
+        backup_made(d, j);
         break;
     case STORAGE_SNAPSHOT_READ:
-        was_read(d, j);
+        if (j->reader != 0)
+            backup_was_read(d, j);
+        else
+            was_read(d, j);
         break;
     case STORAGE_SNAPSHOT_WRITE:
         was_written(d, j);

@@ -64,4 +64,5 @@ void driver_abandon(struct driver *d)
     admin_expire(d, true);
     form_abandon(d);
     peer_expire(d, true);
+    backup_expire(d, true);
 }

@@ -86,6 +86,7 @@ struct storage_job {
     uint32_t len, digest;
     struct raft_snapshot *snapshot; /* the driver's: an owned reference, or NULL */
     struct raft_message message;    /* the driver's */
+    uint64_t reader;                /* the driver's: for this operator; 0: for a follower */
     /* answer: 0; CORRUPT: what was received, or is to be sent, is damaged; NO_SPACE; NOT_FOUND */
     int err;
 };

@@ -60,6 +60,66 @@ static void disk_load(struct storage *s, struct storage_load *l)
     list_push_back(&d->loads, &l->link);
 }
 
+/* ---- files of snapshots ---- */
+
+static struct world_file *find_file(struct world_disk *d, uint64_t id)
+{
+    for (unsigned i = 0; i < WORLD_FILES; i++)
+        if (d->files[i].id == id)
+            return &d->files[i];
+    return NULL;
+}
+
+static void make_file(struct world_disk *d, struct storage_job *j)
+{
+    struct world_file *file = find_file(d, 0);
+    struct kv_cursor *c = kv_view_cursor(j->view);
+    struct kv_record r;
+    ASSERT(file);
+    file->id = j->snapshot_id;
+    for (int err = kv_cursor_seek(c, NULL, 0, &r); err == 0; err = kv_cursor_next(c, &r)) {
+        buf_append(&file->bytes, r.key, r.key_len);
+        buf_append(&file->bytes, " ", 1);
+        buf_append(&file->bytes, r.value.data, r.value.len);
+        buf_append(&file->bytes, "\n", 1);
+    }
+    kv_cursor_close(&c);
+    kv_view_close(&j->view);
+    j->size = file->bytes.len;
+    d->n_made++;
+}
+
+static void drop_file(struct world_file *file)
+{
+    buf_free(&file->bytes);
+    file->id = 0;
+}
+
+static void disk_work(struct storage *s, struct storage_job *j)
+{
+    struct world_disk *d = (struct world_disk *)s;
+    struct world_file *file = find_file(d, j->snapshot_id);
+    if (j->type == STORAGE_SNAPSHOT_MAKE && (j->err = d->make_fails) == 0)
+        make_file(d, j);
+    if (j->type == STORAGE_SNAPSHOT_READ && file)
+        buf_append(&j->data, file->bytes.data + j->offset, j->len);
+    else if (j->type == STORAGE_SNAPSHOT_READ)
+        j->err = ERR_NOT_FOUND;
+    if (j->type == STORAGE_SNAPSHOT_DROP) {
+        ASSERT(file); /* once, and only what there is */
+        drop_file(file);
+    }
+    list_push_back(&d->jobs, &j->link);
+}
+
+unsigned world_files(const struct world *w, unsigned i)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < WORLD_FILES; k++)
+        n += w->nodes[i].disk.files[k].id != 0;
+    return n;
+}
+
 static void disk_report(struct world_node *n)
 {
     struct list *it;
@@ -69,6 +129,8 @@ static void disk_report(struct world_node *n)
         driver_written(n->driver, LIST_ENTRY(it, struct storage_write, link));
     while (n->driver && (it = list_pop_front(&n->disk.loads)) != NULL)
         driver_loaded(n->driver, LIST_ENTRY(it, struct storage_load, link));
+    while (n->driver && (it = list_pop_front(&n->disk.jobs)) != NULL)
+        driver_worked(n->driver, LIST_ENTRY(it, struct storage_job, link));
 }
 
 static void disk_drop_reports(struct world_disk *d)
@@ -82,6 +144,12 @@ static void disk_drop_reports(struct world_disk *d)
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
         storage_load_free(&l);
     }
+    while ((it = list_pop_front(&d->jobs)) != NULL) {
+        struct storage_job *j = LIST_ENTRY(it, struct storage_job, link);
+        storage_job_free(&j);
+    }
+    for (unsigned i = 0; i < WORLD_FILES; i++)
+        drop_file(&d->files[i]);
 }
 
 /* ---- network ---- */
@@ -210,13 +278,15 @@ void world_init(struct world *w, unsigned n)
     list_init(&w->asked);
     for (unsigned i = 0; i < n; i++) {
         struct world_node *node = &w->nodes[i];
-        node->disk = (struct world_disk){.storage = {.write = disk_write, .load = disk_load},
-                                         .world = w,
-                                         .self = i,
-                                         .writes_left = UINT_MAX};
+        node->disk = (struct world_disk){
+            .storage = {.write = disk_write, .load = disk_load, .work = disk_work},
+            .world = w,
+            .self = i,
+            .writes_left = UINT_MAX};
         node->link = (struct world_link){.transport = {.send = link_send}, .world = w, .self = i};
         list_init(&node->disk.done);
         list_init(&node->disk.loads);
+        list_init(&node->disk.jobs);
         node->options = (struct node_options){.auto_init = true,
                                               .heartbeat_ms = 100,
                                               .election_min_ms = 200,

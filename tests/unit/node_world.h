@@ -9,6 +9,13 @@
 #include "node/driver.h"
 
 #define WORLD_NODES 5
+#define WORLD_FILES 8
+
+/* A snapshot: key, blank, value and newline for each key. */
+struct world_file {
+    uint64_t id; /* 0: free */
+    struct buf bytes;
+};
 
 struct world_disk {
     struct storage storage; /* first: storage_ops get this */
@@ -16,7 +23,11 @@ struct world_disk {
     unsigned self;
     struct list done; /* storage_write and storage_load to report */
     struct list loads;
-    bool stalled; /* reports nothing */
+    struct list jobs; /* storage_job to report */
+    bool stalled;     /* reports nothing */
+    int make_fails;   /* what the next snapshots end with; 0: they do not fail */
+    struct world_file files[WORLD_FILES];
+    unsigned n_made; /* snapshots, ever */
     struct storage_identity identity;
     struct raft_hard_state hard_state;
     struct raft_entry **log; /* log[i] has index i + 1 */
@@ -79,6 +90,8 @@ int world_change(struct world *w, unsigned at, unsigned voters_mask);
 int world_read(struct world *w, unsigned i, const char *key, const char *expected);
 /* How often the key was written, as node i has it; 0: not there. */
 uint64_t world_version(const struct world *w, unsigned i, const char *key);
+/* Snapshots that are on the disk of node i. */
+unsigned world_files(const struct world *w, unsigned i);
 /* The node that leads, by its own word, or -1. */
 int world_leader(const struct world *w);
 /* Runs until there is one. */
