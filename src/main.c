@@ -151,6 +151,16 @@ static sigset_t block_signals(void)
     return set;
 }
 
+static int on_state(void *ctx, const void *meta, size_t len, struct kv_base *base)
+{
+    return node_restore_state(ctx, meta, len, base);
+}
+
+static int on_base(void *ctx, const struct raft_base *base)
+{
+    return node_restore_base(ctx, base);
+}
+
 static void on_hard_state(void *ctx, struct raft_hard_state hs)
 {
     node_restore_hard_state(ctx, hs);
@@ -163,7 +173,11 @@ static int on_entry(void *ctx, struct raft_entry *e)
 
 static int restore(struct daemon *d, struct buf *reason)
 {
-    struct store_visitor visitor = {.hard_state = on_hard_state, .entry = on_entry, .ctx = d->node};
+    struct store_visitor visitor = {.state = on_state,
+                                    .base = on_base,
+                                    .hard_state = on_hard_state,
+                                    .entry = on_entry,
+                                    .ctx = d->node};
     uint64_t start_ms = clock_now_ms();
     int err = store_scan(d->store, &visitor, reason);
     if (err < 0 && reason->len == 0)
@@ -180,7 +194,7 @@ static int start(struct daemon *d, struct buf *reason)
     struct storage_identity identity;
     struct node_options node_opts = node_options(&d->conf);
     struct api_options api_opts = api_options(&d->conf);
-    struct store_options store_opts = {0};
+    struct store_options store_opts = {.meta_pos = node_meta_pos};
     struct net_options net_opts = {.data_window = node_opts.window};
     int err = api_listen(&api_opts, reason, &d->api);
     if (err < 0)

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "node/node.h"
 
 #define CONFIG_BYTES_MAX LIMIT_CONTROL_BYTES
 #define KV_BYTES_MAX     (4 * LIMIT_VALUE_BYTES) /* answers of sessions may be large */
@@ -74,4 +75,14 @@ int node_meta_decode(const void *p, size_t len, struct node_meta *ret_meta)
         *ret_meta = *m;
     mem_free(m);
     return sane ? 0 : ERR_CORRUPT;
+}
+
+int node_meta_pos(const void *meta, size_t len, struct kv_pos *ret_pos)
+{
+    struct node_meta *m = mem_alloc(sizeof *m);
+    int err = node_meta_decode(meta, len, m);
+    if (err == 0)
+        *ret_pos = (struct kv_pos){.term = m->base.pos.term, .index = m->base.pos.index};
+    mem_free(m);
+    return err;
 }

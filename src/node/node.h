@@ -47,6 +47,9 @@ struct node_options {
     uint64_t seed;
 };
 
+/* Where the state is that this meta goes with; for store_options.meta_pos. CORRUPT, VERSION. */
+int node_meta_pos(const void *meta, size_t len, struct kv_pos *ret_pos);
+
 /* Copies the options and the identity. */
 struct node *node_new(const struct node_options *o, const struct storage_identity *identity);
 /* Where the storage and the transport report to. */

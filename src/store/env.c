@@ -17,7 +17,7 @@
 
 #define N_NAMED_DBS 4
 /* Each open view of the state is one; LMDB's default is 126. A place is 64 bytes. */
-#define N_READERS   1024
+#define N_READERS 1024
 
 int store_lmdb_error(int rc)
 {

@@ -65,6 +65,10 @@ static int open_tables(struct store_log *log, MDB_txn *txn, uint32_t *ret_format
         return *ret_is_new ? 0 : rc;
     rc = store_get_ends(txn, log->records, &log->ends);
     if (!rc)
+        rc = store_get_base(txn, log->records, &log->base);
+    if (rc == MDB_NOTFOUND || (!rc && !raft_pos_equal(log->base.raft.pos, log->ends.base.pos)))
+        rc = MDB_CORRUPTED;
+    if (!rc)
         rc = mdb_dbi_open(txn, "entries", MDB_INTEGERKEY, &log->entries);
     return rc ? rc : store_env_check(txn, &log->entries, 1);
 }
@@ -137,7 +141,7 @@ void store_log_close(struct store_log **log)
 /* ---- identity ---- */
 
 int store_log_create(struct store_log *log, const struct storage_identity *identity,
-                     struct buf *reason)
+                     const struct store_base *base, struct buf *reason)
 {
     struct raft_hard_state nothing = {0};
     MDB_txn *txn;
@@ -154,9 +158,13 @@ int store_log_create(struct store_log *log, const struct storage_identity *ident
     if (!rc)
         rc = store_put_ends(txn, log->records, &log->ends);
     if (!rc)
+        rc = store_put_base(txn, log->records, base);
+    if (!rc)
         rc = mdb_txn_commit(txn);
     else
         mdb_txn_abort(txn);
+    if (!rc)
+        log->base = *base;
     return rc ? failed(log, reason, "a new log", rc) : 0;
 }
 
@@ -242,11 +250,14 @@ static int scan_entries(struct store_log *log, MDB_cursor *cursor,
 {
     MDB_val key, value;
     struct store_link link = log->ends.base;
-    int rc, err = 0;
-    while (!err && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
-        err = visit(log, &key, &value, visitor, &link, reason);
-    if (err)
-        return err;
+    size_t first = (size_t)link.pos.index + 1; /* what lies before is not deleted yet */
+    key = (MDB_val){sizeof first, &first};
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        int err = visit(log, &key, &value, visitor, &link, reason);
+        if (err)
+            return err;
+    }
     if (rc != MDB_NOTFOUND)
         return failed(log, reason, "the table of entries", rc);
     if (link.pos.index < log->ends.last.pos.index)
@@ -254,6 +265,20 @@ static int scan_entries(struct store_log *log, MDB_cursor *cursor,
     if (!store_link_equal(link, log->ends.last))
         return damaged_entry(log, reason, link.pos.index, "is not the one written last");
     return 0;
+}
+
+static int tell_base(struct store_log *log, const struct store_visitor *visitor, struct buf *reason)
+{
+    if (log->ends.base.pos.index == 0 || !visitor->base)
+        return 0;
+    store_guard_pause(true); /* the visitor's bugs are not the file's */
+    int err = visitor->base(visitor->ctx, &log->base.raft);
+    store_guard_pause(false);
+    if (err)
+        buf_printf(reason,
+                   "%s begins after entry %" PRIu64 ", and the state beside it ends before" REMEDY,
+                   log->path, log->ends.base.pos.index);
+    return err;
 }
 
 static int scan_in(struct store_log *log, MDB_txn *txn, const struct store_visitor *visitor,
@@ -265,12 +290,15 @@ static int scan_in(struct store_log *log, MDB_txn *txn, const struct store_visit
         return failed(log, reason, "the hard state", rc);
     if (hs.term < log->ends.last.pos.term)
         return damaged(log, reason, "the hard state is older than the log");
+    int err = tell_base(log, visitor, reason);
+    if (err)
+        return err;
     visitor->hard_state(visitor->ctx, hs);
     MDB_cursor *cursor;
     rc = mdb_cursor_open(txn, log->entries, &cursor);
     if (rc)
         return failed(log, reason, "the table of entries", rc);
-    int err = scan_entries(log, cursor, visitor, reason);
+    err = scan_entries(log, cursor, visitor, reason);
     mdb_cursor_close(cursor);
     return err;
 }

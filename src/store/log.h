@@ -2,8 +2,11 @@
  * The environment DIR/log: transactions over the log, the hard state and the
  * identity.
  *
- *      main database     records by name: "format" "identity" "hard-state" "ends"
+ *      main database     records by name: "format" "identity" "hard-state" "ends" "base"
  *      "entries"         entries by index (MDB_INTEGERKEY), always appended
+ *
+ * Entries up to the base are of no meaning any more. They are deleted a few at
+ * a time by the transactions that follow, so that none takes long.
  *
  * "ends" holds the number of the transaction, so that a state that is not the
  * one it says is noticed, and the first and last link of the chain, so that a
@@ -23,6 +26,7 @@ struct store_log {
     MDB_env *env;
     MDB_dbi records, entries;
     struct store_ends ends; /* as last committed */
+    struct store_base base; /* likewise; its pos is that of the ends */
     char *path;             /* owned */
 };
 
@@ -35,7 +39,7 @@ void store_log_close(struct store_log **log);
 
 /* Writes the format, this identity and an empty log: durable afterwards. */
 MUST_CHECK int store_log_create(struct store_log *log, const struct storage_identity *identity,
-                                struct buf *reason);
+                                const struct store_base *base, struct buf *reason);
 /* Reads the identity, counts the boot and makes that durable. */
 MUST_CHECK int store_log_boot(struct store_log *log, struct storage_identity *ret_identity,
                               struct buf *reason);

@@ -133,6 +133,59 @@ int store_get_hard_state(MDB_txn *txn, MDB_dbi dbi, struct raft_hard_state *ret_
     return 0;
 }
 
+int store_put_base(MDB_txn *txn, MDB_dbi dbi, const struct store_base *base)
+{
+    static const char name[] = "base";
+    struct buf b = BUF_INIT;
+    buf_put_u32(&b, 0); /* the checksum's place */
+    buf_put_u64(&b, base->generation);
+    buf_put_u64(&b, base->raft.pos.term);
+    buf_put_u64(&b, base->raft.pos.index);
+    buf_put_u64(&b, base->raft.config_pos.term);
+    buf_put_u64(&b, base->raft.config_pos.index);
+    if (base->raft.config_pos.index > 0)
+        raft_config_encode(&base->raft.config, &b);
+    bytes_put_be(b.data, record_crc(name, b.data + CRC_BYTES, b.len - CRC_BYTES), CRC_BYTES);
+    MDB_val key = {strlen(name), (void *)name};
+    MDB_val value = {b.len, b.data};
+    int rc = mdb_put(txn, dbi, &key, &value, 0);
+    buf_free(&b);
+    return rc;
+}
+
+static bool read_base(struct bytes_reader *r, struct store_base *ret_base)
+{
+    struct store_base b = {0};
+    b.generation = bytes_read_u64(r);
+    b.raft.pos.term = bytes_read_u64(r);
+    b.raft.pos.index = bytes_read_u64(r);
+    b.raft.config_pos.term = bytes_read_u64(r);
+    b.raft.config_pos.index = bytes_read_u64(r);
+    bool has_config = b.raft.config_pos.index > 0;
+    if (has_config && raft_config_decode(r->p, r->left, &b.raft.config) != 0)
+        return false;
+    if (!bytes_reader_ok(r) || (!has_config && r->left > 0))
+        return false;
+    *ret_base = b;
+    return true;
+}
+
+int store_get_base(MDB_txn *txn, MDB_dbi dbi, struct store_base *ret_base)
+{
+    static const char name[] = "base";
+    MDB_val key = {strlen(name), (void *)name}, value;
+    int rc = mdb_get(txn, dbi, &key, &value);
+    if (rc)
+        return rc;
+    const uint8_t *bytes = value.mv_data;
+    if (value.mv_size < CRC_BYTES ||
+        bytes_get_be(bytes, CRC_BYTES) !=
+            record_crc(name, bytes + CRC_BYTES, value.mv_size - CRC_BYTES))
+        return MDB_CORRUPTED;
+    struct bytes_reader r = bytes_reader(bytes + CRC_BYTES, value.mv_size - CRC_BYTES);
+    return read_base(&r, ret_base) ? 0 : MDB_CORRUPTED;
+}
+
 static void put_link(struct writer *w, struct store_link link)
 {
     put_be(w, link.pos.term, 8);

@@ -8,9 +8,10 @@
 #include <lmdb.h>
 
 #include "node/storage.h"
+#include "raft/snapshot.h"
 #include "store/entry.h"
 
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 
 struct store_ends {
     struct store_link base; /* the log begins after this place */
@@ -30,5 +31,14 @@ int store_get_hard_state(MDB_txn *txn, MDB_dbi dbi, struct raft_hard_state *ret_
  * to an older state, or to parts of two. get is for read transactions. */
 int store_put_ends(MDB_txn *txn, MDB_dbi dbi, const struct store_ends *ends);
 int store_get_ends(MDB_txn *txn, MDB_dbi dbi, struct store_ends *ret_ends);
+
+/* What stands where the log no longer is: which generation of the state counts, and the
+ * configuration that goes with the base. The base's place is that of the ends. */
+struct store_base {
+    uint64_t generation;
+    struct raft_base raft; /* pos 0: the log begins at the beginning */
+};
+int store_put_base(MDB_txn *txn, MDB_dbi dbi, const struct store_base *base);
+int store_get_base(MDB_txn *txn, MDB_dbi dbi, struct store_base *ret_base);
 
 #endif

@@ -7,12 +7,13 @@
 #include "store/dir.h"
 #include "store/env.h"
 #include "store/identity.h"
+#include "store/lanes.h"
 #include "store/lock.h"
 #include "store/log.h"
 #include "store/thread.h"
 
 #define FORMAT_FILE    "format"
-#define FORMAT_CONTENT "crabcluster data directory, format 1\n"
+#define FORMAT_CONTENT "crabcluster data directory, format 2\n"
 #define LOG_DIR        "log"
 #define NEW_LOG_DIR    "log.new" /* a log that is being made: nothing in it was ever promised */
 
@@ -20,6 +21,7 @@ struct store {
     char *dir;                   /* owned */
     int lock_fd;                 /* -1: none */
     struct store_log *log;       /* owned */
+    struct store_lanes *lanes;   /* owned */
     struct store_thread *thread; /* owned */
 };
 
@@ -39,11 +41,12 @@ static int check_not_lost(const char *dir, struct buf *reason)
 static int create_log(struct store *s, struct store_log *log, struct buf *reason)
 {
     struct storage_identity identity;
+    const struct store_base first = {.generation = 1};
     int err = check_not_lost(s->dir, reason);
     if (!err)
         err = store_identity_make(&identity, reason);
     if (!err)
-        err = store_log_create(log, &identity, reason);
+        err = store_log_create(log, &identity, &first, reason);
     return err;
 }
 
@@ -111,11 +114,14 @@ int store_open(const char *dir, const struct store_options *options,
         err = store_lock_take(dir, &s->lock_fd, reason);
     if (!err)
         err = open_log(s, options->map_bytes, &identity, reason);
+    if (!err)
+        err = store_lanes_open(dir, s->log->base.generation, s->log->ends.base.pos.index == 0,
+                               options, &s->lanes, reason);
     if (err) {
         store_close(&s);
         return err;
     }
-    s->thread = store_thread_new(s->log, options);
+    s->thread = store_thread_new(s->log, s->lanes, options);
     *ret_identity = identity;
     *ret_store = s;
     return 0;
@@ -123,7 +129,15 @@ int store_open(const char *dir, const struct store_options *options,
 
 int store_scan(struct store *store, const struct store_visitor *visitor, struct buf *reason)
 {
-    return store_log_scan(store->log, visitor, reason);
+    struct state *state = store_lanes_state(store->lanes);
+    struct buf meta = BUF_INIT;
+    int err = state_meta(state, &meta, reason);
+    if (!err && visitor->state)
+        err = visitor->state(visitor->ctx, meta.data, meta.len, state_base(state));
+    if (err && reason->len == 0)
+        buf_printf(reason, "the state in %s cannot be used: %s", store->dir, err_text(err));
+    buf_free(&meta);
+    return err ? err : store_log_scan(store->log, visitor, reason);
 }
 
 struct storage *store_storage(struct store *store)
@@ -133,12 +147,14 @@ struct storage *store_storage(struct store *store)
 
 void store_start(struct store *store, const struct storage_events *events)
 {
+    store_lanes_start(store->lanes, events);
     store_thread_start(store->thread, events);
 }
 
 void store_stop(struct store *store)
 {
     store_thread_stop(store->thread);
+    store_lanes_stop(store->lanes);
 }
 
 void store_close(struct store **store)
@@ -147,6 +163,7 @@ void store_close(struct store **store)
     if (!s)
         return;
     store_thread_free(&s->thread);
+    store_lanes_close(&s->lanes);
     store_log_close(&s->log);
     store_lock_release(s->lock_fd);
     mem_free(s->dir);

@@ -5,8 +5,10 @@
  *      DIR/format    says that DIR/log was made; never rewritten
  *      DIR/log/      an LMDB environment: log, hard state, identity
  *      DIR/log.new/  the same while it is made; begun anew when that was interrupted
+ *      DIR/state-N/  the checkpointed state, a generation of it (state.h); log/ says which
+ *      DIR/snapshot/ files of snapshots on their way; emptied at every open
  *
- * store_open(), store_scan() into the core, store_start(), ... store_stop(),
+ * store_open(), store_scan() into the node, store_start(), ... store_stop(),
  * store_close(). What is read is verified; damage is reported and never
  * repaired here, because a voter that forgets may undo what was acknowledged
  * (PITFALLS 53, 57).
@@ -30,6 +32,10 @@ struct store_options {
      * (PITFALLS 54). NULL: logs the line and ends it by _exit(1). Tests may
      * return; then the storage answers nothing any more. */
     void (*fatal)(void *ctx, const char *text);
+    /* Something that is kept is damaged, which is not served; one line. NULL: logs it. */
+    void (*damaged)(void *ctx, const char *text);
+    /* Where the state is that this meta goes with, the driver's to say. NULL: as kv's own. */
+    int (*meta_pos)(const void *meta, size_t len, struct kv_pos *ret_pos);
     void *ctx;
 };
 
@@ -42,8 +48,13 @@ MUST_CHECK int store_open(const char *dir, const struct store_options *options,
                           struct storage_identity *ret_identity, struct store **ret_store,
                           struct buf *reason);
 
+/* What is NULL is left out. */
 struct store_visitor {
-    /* Once, first. All zero when nothing was ever written. */
+    /* First: the checkpointed state (borrowed) and the meta that goes with it; len 0: none yet. */
+    int (*state)(void *ctx, const void *meta, size_t len, struct kv_base *base);
+    /* Then where the log begins, unless it is at the beginning. */
+    int (*base)(void *ctx, const struct raft_base *base);
+    /* Once. All zero when nothing was ever written. */
     void (*hard_state)(void *ctx, struct raft_hard_state hs);
     /* Every entry in order, borrowed: reference what you keep. An error ends the scan. */
     int (*entry)(void *ctx, struct raft_entry *e);

@@ -18,8 +18,9 @@
 #define TXN_BYTES_MAX (32 * MIB)
 
 struct store_thread {
-    struct storage storage; /* first: what the driver holds points here */
-    struct store_log *log;  /* borrowed */
+    struct storage storage;    /* first: what the driver holds points here */
+    struct store_log *log;     /* borrowed */
+    struct store_lanes *lanes; /* borrowed */
     struct store_options options;
     struct storage_events events;
     pthread_t thread;
@@ -53,6 +54,11 @@ static void queue_write(struct storage *s, struct storage_write *w)
 static void queue_load(struct storage *s, struct storage_load *l)
 {
     push(of(s), &of(s)->loads, &l->link);
+}
+
+static void queue_job(struct storage *s, struct storage_job *j)
+{
+    store_lanes_work(of(s)->lanes, j);
 }
 
 static void die(struct store_thread *t, const char *what, const char *why)
@@ -102,10 +108,21 @@ static int commit_some(struct store_thread *t, struct list *writes, struct list 
         struct list *it = list_pop_front(writes);
         struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
         list_push_back(done, it);
-        store_txn_apply(&txn, w);
+        store_txn_apply(&txn, w, w->install ? store_lanes_ready(t->lanes, w->install->id) : 0);
         bytes += write_bytes(w);
     } while (!list_is_empty(writes) && bytes < TXN_BYTES_MAX);
     return store_txn_commit(&txn, ret_rc);
+}
+
+/* What was committed names the new state. */
+static bool switch_state(struct store_thread *t, struct storage_write *w)
+{
+    struct buf reason = BUF_INIT;
+    int err = store_lanes_installed(t->lanes, w, &reason);
+    if (err)
+        die(t, "go on from the state beside", buf_str(&reason));
+    buf_free(&reason);
+    return err == 0;
 }
 
 static void carry_out_writes(struct store_thread *t, struct list *writes)
@@ -122,6 +139,10 @@ static void carry_out_writes(struct store_thread *t, struct list *writes)
         LIST_FOREACH_SAFE (it, next, &done) {
             struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
             list_remove(it);
+            if (w->install && !switch_state(t, w)) {
+                storage_write_free(&w);
+                continue;
+            }
             t->events.written(t->events.ctx, w);
         }
     }
@@ -169,11 +190,13 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct store_thread *store_thread_new(struct store_log *log, const struct store_options *options)
+struct store_thread *store_thread_new(struct store_log *log, struct store_lanes *lanes,
+                                      const struct store_options *options)
 {
     struct store_thread *t = mem_zalloc(sizeof *t);
-    t->storage = (struct storage){.write = queue_write, .load = queue_load};
+    t->storage = (struct storage){.write = queue_write, .load = queue_load, .work = queue_job};
     t->log = log;
+    t->lanes = lanes;
     t->options = *options;
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->more, NULL);

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "store/env.h"
 
+#define PURGED_AT_ONCE 64 /* entries, and twice as many as were appended */
+
 static MDB_val index_key(const size_t *index)
 {
     return (MDB_val){sizeof *index, (void *)index};
@@ -16,7 +18,7 @@ static MDB_val index_key(const size_t *index)
 
 void store_txn_begin(struct store_txn *t, struct store_log *log)
 {
-    *t = (struct store_txn){.log = log, .ends = log->ends};
+    *t = (struct store_txn){.log = log, .ends = log->ends, .base = log->base};
     t->rc = mdb_txn_begin(log->env, NULL, 0, &t->txn);
     if (!t->rc)
         t->rc = mdb_cursor_open(t->txn, log->entries, &t->cursor);
@@ -73,20 +75,79 @@ static void append(struct store_txn *t, const struct raft_entry *e)
     t->ends.last = store_entry_encode(e, t->ends.last, value.mv_data);
 }
 
-void store_txn_apply(struct store_txn *t, const struct storage_write *w)
+/* The log is empty and begins after the snapshot; the state is another one. */
+static void install(struct store_txn *t, const struct storage_write *w, uint64_t generation)
+{
+    if (!t->rc)
+        t->rc = mdb_drop(t->txn, t->log->entries, 0);
+    t->base = (struct store_base){generation, *w->base};
+    t->base_changed = true;
+    t->ends.base = t->ends.last = (struct store_link){.pos = w->base->pos};
+}
+
+/* The link of an entry that is there. */
+static void find_link(struct store_txn *t, uint64_t at, struct store_link *ret_link)
+{
+    size_t index = (size_t)at;
+    MDB_val key = index_key(&index), value;
+    struct store_entry_view view;
+    if (!t->rc)
+        t->rc = mdb_cursor_get(t->cursor, &key, &value, MDB_SET_KEY);
+    if (!t->rc && store_entry_decode(at, value.mv_data, value.mv_size, &view) != 0)
+        t->rc = MDB_CORRUPTED;
+    if (!t->rc)
+        *ret_link = view.link;
+}
+
+static void begin_after(struct store_txn *t, const struct raft_base *base)
+{
+    ASSERT(base->pos.index >= t->ends.base.pos.index);
+    ASSERT(base->pos.index <= t->ends.last.pos.index);
+    if (base->pos.index > t->ends.base.pos.index)
+        find_link(t, base->pos.index, &t->ends.base);
+    if (!t->rc && !raft_pos_equal(t->ends.base.pos, base->pos))
+        t->rc = MDB_CORRUPTED;
+    t->base.raft = *base;
+    t->base_changed = true;
+}
+
+/* Deletes some of what lies before the base: more than was appended, so that it ends. */
+static void purge(struct store_txn *t)
+{
+    MDB_val key, value;
+    for (unsigned left = PURGED_AT_ONCE + 2 * t->n_appended; left > 0 && !t->rc; left--) {
+        t->rc = mdb_cursor_get(t->cursor, &key, &value, MDB_FIRST);
+        if (t->rc || store_key_index(&key) > t->ends.base.pos.index)
+            break;
+        t->rc = mdb_cursor_del(t->cursor, 0);
+    }
+    if (t->rc == MDB_NOTFOUND)
+        t->rc = 0;
+}
+
+void store_txn_apply(struct store_txn *t, const struct storage_write *w, uint64_t generation)
 {
     if (!t->rc && w->has_identity)
         t->rc = store_put_identity(t->txn, t->log->records, &w->identity);
+    if (w->install)
+        install(t, w, generation);
+    else if (w->base)
+        begin_after(t, w->base);
     if (w->truncate_from)
         truncate_from(t, w->truncate_from);
     for (unsigned i = 0; i < w->n_entries; i++)
         append(t, w->entries[i]);
+    t->n_appended += w->n_entries;
     if (!t->rc && w->seq)
         t->rc = store_put_hard_state(t->txn, t->log->records, &w->hard_state);
 }
 
 int store_txn_commit(struct store_txn *t, int *ret_rc)
 {
+    if (t->ends.base.pos.index > 0)
+        purge(t);
+    if (!t->rc && t->base_changed)
+        t->rc = store_put_base(t->txn, t->log->records, &t->base);
     if (!t->rc)
         t->rc = store_put_ends(t->txn, t->log->records, &t->ends);
     if (t->cursor)
@@ -95,10 +156,12 @@ int store_txn_commit(struct store_txn *t, int *ret_rc)
         t->rc = mdb_txn_commit(t->txn);
     else if (t->txn)
         mdb_txn_abort(t->txn);
-    if (!t->rc)
+    if (!t->rc) {
         t->log->ends = t->ends;
-    else
+        t->log->base = t->base;
+    } else {
         *ret_rc = t->rc;
+    }
     return store_lmdb_error(t->rc);
 }
 

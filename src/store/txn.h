@@ -12,10 +12,14 @@ struct store_txn {
     MDB_txn *txn;
     MDB_cursor *cursor; /* over entries */
     struct store_ends ends;
+    struct store_base base;
+    bool base_changed;
+    unsigned n_appended;
     int rc; /* LMDB's */
 };
 void store_txn_begin(struct store_txn *t, struct store_log *log);
-void store_txn_apply(struct store_txn *t, const struct storage_write *w);
+/* generation: of the state that w installs; any, if it installs none. */
+void store_txn_apply(struct store_txn *t, const struct storage_write *w, uint64_t generation);
 /* 0: everything applied is durable. Otherwise nothing may be assumed, *ret_rc says why (LMDB's
  * code), and the process must end. */
 MUST_CHECK int store_txn_commit(struct store_txn *t, int *ret_rc);

@@ -71,7 +71,7 @@ static void on_fatal(void *ctx, const char *text)
 static enum check_result open_and_read(struct check *c)
 {
     struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal, .ctx = c};
-    struct store_visitor visitor = {on_hard_state, on_entry, c};
+    struct store_visitor visitor = {.hard_state = on_hard_state, .entry = on_entry, .ctx = c};
     if (store_open(c->dir, &options, &c->identity, &c->store, c->why) != 0)
         return CHECK_REFUSED;
     c->found = (struct expected){.cluster = c->identity.cluster,

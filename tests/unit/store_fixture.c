@@ -212,7 +212,8 @@ static int note_entry(void *ctx, struct raft_entry *e)
 int fixture_scan(struct store_fixture *f, struct fixture_log *ret_log)
 {
     memset(ret_log, 0, sizeof *ret_log);
-    struct store_visitor visitor = {note_hard_state, note_entry, ret_log};
+    struct store_visitor visitor = {
+        .hard_state = note_hard_state, .entry = note_entry, .ctx = ret_log};
     buf_clear(&f->reason);
     int err = store_scan(f->store, &visitor, &f->reason);
     buf_str(&f->reason);

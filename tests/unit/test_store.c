@@ -185,7 +185,7 @@ static void test_open_of_an_unknown_format_is_refused(void **state)
     assert_int_equal(mdb_txn_commit(txn), 0);
     store_log_close(&log);
     assert_int_equal(fixture_try_open(f), ERR_VERSION);
-    assert_non_null(strstr(buf_str(&f->reason), "has format 2"));
+    assert_non_null(strstr(buf_str(&f->reason), "has format 3"));
 }
 
 /* ---- writes ---- */

@@ -157,7 +157,7 @@ static void test_other_last_entry_is_noticed(void **state)
     mem_free(bytes);
     raft_entry_unref(&e);
     end_spoiling(txn, &log);
-    struct store_visitor visitor = {ignore_hard_state, ignore_entry, NULL};
+    struct store_visitor visitor = {.hard_state = ignore_hard_state, .entry = ignore_entry, .ctx = NULL};
     assert_int_equal(fixture_try_open(f), 0);
     assert_int_equal(store_scan(f->store, &visitor, &f->reason), ERR_CORRUPT);
     assert_non_null(strstr(buf_str(&f->reason), "log entry 300 is not the one written last"));
