@@ -35,7 +35,7 @@ struct work {
 
 static const struct work works[] = {
     {"runs", 9, 60, 30, 200, 2000, 6, 10, 0},
-    {"merges", 4, 400, 200, 60, 4000, 12, 5, 0},
+    {"merges", 3, 200, 90, 60, 4000, 8, 5, 0},
     {"state values", 5, 12, 6, 20000, 8000, 8, 10, 0},
     {"state reopen", 6, 80, 30, 300, 3000, 5, 70, 0},
     {"generations", 6, 60, 30, 300, 3000, 6, 10, 50},

@@ -79,9 +79,8 @@ static uint64_t number(const char *text)
 
 static enum record_lie lie_of(const char *text)
 {
-    static const char *const names[] = {"none", "data-sync", "meta-sync", "dir-sync"};
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(names[i], text) == 0)
+    for (unsigned i = 0; i < RECORD_LIES; i++)
+        if (strcmp(record_lie_name((enum record_lie)i), text) == 0)
             return (enum record_lie)i;
     bad_usage();
 }

@@ -464,6 +464,12 @@ void record_lie(enum record_lie lie)
     rec.lie = lie;
 }
 
+const char *record_lie_name(enum record_lie lie)
+{
+    static const char *const names[RECORD_LIES] = {"none", "data-sync", "meta-sync", "dir-sync"};
+    return names[lie];
+}
+
 void record_seed_random(uint64_t seed)
 {
     rec.seeded = true;

@@ -27,8 +27,15 @@ void record_end(void);
 
 /* A mutant of the disk: syncs are carried out as nothing, and not recorded. Tells whether
  * the check notices. */
-enum record_lie { RECORD_HONEST, RECORD_NO_DATA_SYNC, RECORD_NO_META_SYNC, RECORD_NO_DIR_SYNC };
+enum record_lie {
+    RECORD_HONEST,
+    RECORD_NO_DATA_SYNC,
+    RECORD_NO_META_SYNC,
+    RECORD_NO_DIR_SYNC,
+    RECORD_LIES
+};
 void record_lie(enum record_lie lie);
+const char *record_lie_name(enum record_lie lie);
 
 /* getrandom() gives numbers of this seed from now on, in this process: the same history every
  * time. */

@@ -151,15 +151,19 @@ static void end_history(struct worker *w)
 
 static void say_failure(const struct run_options *o, const struct place *p, const char *why)
 {
+    char kind[32] = "";
+    if (o->kind >= 0)
+        snprintf(kind, sizeof kind, " --kind %d", o->kind);
     if (atomic_fetch_add(&shared->failures, 1) + 1 >= o->failures_max)
         atomic_store(&shared->stop, true);
     fprintf(stderr,
-            "FAILED (%s%s, %s): %s\n    see it again: %s --seed %" PRIu64 " --replay %" PRIu64
+            "FAILED (%s%s, %s): %s\n    see it again: %s --seed %" PRIu64 "%s%s%s --replay %" PRIu64
             ":%" PRIu64 ":%u\n",
             history_kind_name(kind_of(o, p->history)),
             is_after_loss(p->history) ? " after a loss" : "",
-            damage_name(damage_of_variant(p->variant)), why, o->program, o->seed, p->history,
-            p->point, p->variant);
+            damage_name(damage_of_variant(p->variant)), why, o->program, o->seed, kind,
+            o->lie ? " --lie " : "", o->lie ? record_lie_name(o->lie) : "", p->history, p->point,
+            p->variant);
 }
 
 /* Opens the image that is built. */
