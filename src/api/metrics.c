@@ -87,7 +87,9 @@ static void write_metrics(struct buf *b, const struct node_status *s)
                s->last_log_index);
     buf_append_str(b, ",\"last_applied\":");
     json_out_log_id(b, &s->applied);
-    buf_printf(b, ",\"snapshot\":null,\"state\":\"%s\",\"current_leader\":", state_text(s->state));
+    buf_append_str(b, ",\"snapshot\":");
+    json_out_log_id(b, &s->snapshot);
+    buf_printf(b, ",\"state\":\"%s\",\"current_leader\":", state_text(s->state));
     json_out_uuid(b, s->leader);
     buf_append(b, ",", 1);
     write_membership(b, s);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The text form of /metrics (Prometheus exposition format 0.0.4). Only what
- * is measured; never a key as a label.
+ * The text form of /metrics: what concerns HTTP and the process.
  */
-#include "api/handlers.h"
+#include "api/prometheus.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -12,48 +11,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/handlers.h"
 #include "api/loop.h"
 #include "api/stats.h"
 #include "base/log.h"
 
-static void family(struct buf *b, const char *name, const char *type, const char *help)
+void prometheus_family(struct buf *b, const char *name, const char *type, const char *help)
 {
     buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void single(struct buf *b, const char *name, const char *type, const char *help, uint64_t v)
+void prometheus_single(struct buf *b, const char *name, const char *type, const char *help,
+                       uint64_t v)
 {
-    family(b, name, type, help);
+    prometheus_family(b, name, type, help);
     buf_printf(b, "%s %" PRIu64 "\n", name, v);
-}
-
-static void write_raft(struct buf *b, const struct node_status *s)
-{
-    single(b, "crabcluster_has_leader", "gauge", "1 when this node knows a leader.",
-           !uuid_is_zero(s->leader));
-    single(b, "crabcluster_is_leader", "gauge", "1 when this node is the leader.",
-           s->state == NODE_STATE_LEADER);
-    single(b, "crabcluster_leader_changes_total", "counter", "Leaders seen since the start.",
-           s->leader_changes);
-    single(b, "crabcluster_raft_term", "gauge", "Current term.", s->term);
-    single(b, "crabcluster_raft_commit_index", "gauge", "Index of the last committed entry.",
-           s->commit_index);
-    single(b, "crabcluster_raft_applied_index", "gauge", "Index of the last applied entry.",
-           s->applied.index);
-    single(b, "crabcluster_raft_last_log_index", "gauge", "Index of the last entry of the log.",
-           s->last_log_index);
-    single(b, "crabcluster_proposals_committed_total", "counter",
-           "Writes through this node that were committed.", s->proposals_committed);
-    single(b, "crabcluster_proposals_failed_total", "counter",
-           "Writes through this node that were refused or whose outcome is unknown.",
-           s->proposals_failed);
-    single(b, "crabcluster_proposals_pending", "gauge", "Writes through this node under way.",
-           s->proposals_pending);
-    single(b, "crabcluster_keys", "gauge", "Keys in the store.", s->n_keys);
-    single(b, "crabcluster_memtable_bytes", "gauge", "Memory held by keys and values.",
-           s->kv_bytes);
-    single(b, "crabcluster_peer_send_failures_total", "counter",
-           "Messages to other nodes that were not delivered.", s->peer_send_failures);
 }
 
 static uint64_t sum_requests(const struct http_server *server, unsigned route, unsigned method,
@@ -69,7 +41,7 @@ static uint64_t sum_requests(const struct http_server *server, unsigned route, u
 static void write_requests(struct buf *b, const struct http_server *server)
 {
     const char *name = "crabcluster_http_requests_total";
-    family(b, name, "counter", "HTTP requests answered.");
+    prometheus_family(b, name, "counter", "HTTP requests answered.");
     for (unsigned r = 0; r < route_numbers(); r++)
         for (unsigned m = 0; m < HTTP_METHODS; m++)
             for (unsigned c = 0; c < STATS_N_STATUSES; c++) {
@@ -110,14 +82,15 @@ static void write_duration(struct buf *b, const struct http_server *server, unsi
 static void write_http(struct buf *b, const struct http_server *server)
 {
     write_requests(b, server);
-    family(b, "crabcluster_http_request_duration_seconds", "histogram",
-           "From the request's headers to its answer.");
+    prometheus_family(b, "crabcluster_http_request_duration_seconds", "histogram",
+                      "From the request's headers to its answer.");
     for (unsigned r = 0; r < route_numbers(); r++)
         write_duration(b, server, r);
-    single(b, "crabcluster_http_connections", "gauge", "Open HTTP connections.",
-           atomic_load(&server->places.n_open));
-    single(b, "crabcluster_log_dropped_total", "counter",
-           "Log lines dropped because they came faster than they could be written.", log_dropped());
+    prometheus_single(b, "crabcluster_http_connections", "gauge", "Open HTTP connections.",
+                      atomic_load(&server->places.n_open));
+    prometheus_single(b, "crabcluster_log_dropped_total", "counter",
+                      "Log lines dropped because they came faster than they could be written.",
+                      log_dropped());
 }
 
 static uint64_t count_fds(void)
@@ -172,21 +145,24 @@ static void write_process(struct buf *b)
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     double cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
                  (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-    family(b, "process_cpu_seconds_total", "counter", "User and system time.");
+    prometheus_family(b, "process_cpu_seconds_total", "counter", "User and system time.");
     buf_printf(b, "process_cpu_seconds_total %.6f\n", cpu);
-    family(b, "process_start_time_seconds", "gauge", "Unix time of the start.");
+    prometheus_family(b, "process_start_time_seconds", "gauge", "Unix time of the start.");
     buf_printf(b, "process_start_time_seconds %.2f\n", start_time_s());
-    single(b, "process_resident_memory_bytes", "gauge", "Resident memory.", resident * page);
-    single(b, "process_virtual_memory_bytes", "gauge", "Virtual memory.", pages * page);
-    single(b, "process_open_fds", "gauge", "Open file descriptors.", count_fds());
-    single(b, "process_max_fds", "gauge", "Limit of open file descriptors.", files.rlim_cur);
+    prometheus_single(b, "process_resident_memory_bytes", "gauge", "Resident memory.",
+                      resident * page);
+    prometheus_single(b, "process_virtual_memory_bytes", "gauge", "Virtual memory.", pages * page);
+    prometheus_single(b, "process_open_fds", "gauge", "Open file descriptors.", count_fds());
+    prometheus_single(b, "process_max_fds", "gauge", "Limit of open file descriptors.",
+                      files.rlim_cur);
 }
 
 void prometheus_write(struct http_server *server, const struct node_status *status, struct buf *out)
 {
-    family(out, "crabcluster_build_info", "gauge", "Always 1; the version is in the label.");
+    prometheus_family(out, "crabcluster_build_info", "gauge",
+                      "Always 1; the version is in the label.");
     buf_printf(out, "crabcluster_build_info{version=\"%s\"} 1\n", server->options->version);
-    write_raft(out, status);
+    prometheus_write_node(status, out);
     write_http(out, server);
     write_process(out);
 }

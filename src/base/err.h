@@ -38,6 +38,7 @@ enum err_code {
 #define X(name, text) ERR_N_##name,
     ERR_LIST(X)
 #undef X
+        ERR_CODES /* how many, and 0 for success: an array of so many has a place for each -code */
 };
 
 enum {

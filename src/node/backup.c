@@ -119,6 +119,7 @@ static struct snapshot_file *make_file(struct driver *d)
     mem_free(plan);
     list_push_back(&d->backups.files, &f->link);
     d->backups.n_files++;
+    j->asked_us = figures_clock_us(d);
     d->storage->work(d->storage, j);
     return f;
 }
@@ -309,6 +310,7 @@ void backup_made(struct driver *d, struct storage_job *j)
         storage_job_free(&j);
         return;
     }
+    figures_took(d, NODE_TOOK_SNAPSHOT_MAKE, j->asked_us);
     f->snapshot->size = j->size;
     f->snapshot->digest = j->digest;
     f->is_ready = true;

@@ -40,7 +40,7 @@ static bool is_due(const struct driver *d)
     if (d->o.checkpoint_entries == 0 || !d->storage->work || c->changed_ms == 0 ||
         d->now_ms < c->retry_ms)
         return false;
-    uint64_t n = machine_applied(d->machine).index - c->index;
+    uint64_t n = machine_applied(d->machine).index - c->pos.index;
     return n >= d->o.checkpoint_entries ||
            machine_stats(d->machine).memtable_bytes >= d->o.checkpoint_bytes ||
            (d->o.checkpoint_age_ms > 0 && d->now_ms - c->changed_ms >= d->o.checkpoint_age_ms);
@@ -101,6 +101,7 @@ void checkpoint_pump(struct driver *d)
     if (!c->job || s.durable < c->job->frozen->applied.index)
         return;
     c->under_way = true;
+    c->job->asked_us = figures_clock_us(d);
     d->storage->work(d->storage, c->job);
     c->job = NULL;
 }
@@ -123,14 +124,15 @@ void checkpoint_done(struct driver *d, struct storage_job *j)
         try_again(d, j);
         return;
     }
-    uint64_t index = j->frozen->applied.index;
+    struct raft_pos pos = {.term = j->frozen->applied.term, .index = j->frozen->applied.index};
+    figures_took(d, NODE_TOOK_CHECKPOINT, j->asked_us);
     machine_drop_frozen(d->machine, &j->frozen);
     storage_job_free(&j);
-    if (index <= c->index)
+    if (pos.index <= c->pos.index)
         return; /* a snapshot came in between */
-    c->index = index;
-    LOG_DEBUG("checkpoint at %llu", (unsigned long long)index);
-    raft_compact(d->raft, let_go_of(d, index));
+    c->pos = pos;
+    LOG_DEBUG("checkpoint at %llu", (unsigned long long)pos.index);
+    raft_compact(d->raft, let_go_of(d, pos.index));
 }
 
 void checkpoint_free(struct driver *d)

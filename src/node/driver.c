@@ -77,8 +77,10 @@ int driver_restore_state(struct driver *d, const void *meta, size_t len, struct 
 {
     struct raft_base *at = mem_alloc(sizeof *at);
     int err = machine_restore(d->machine, meta, len, base, at);
-    if (err == 0)
-        d->restored_applied = d->checkpoint.index = at->pos.index;
+    if (err == 0) {
+        d->restored_applied = at->pos.index;
+        d->checkpoint.pos = at->pos;
+    }
     mem_free(at);
     return err;
 }
@@ -113,6 +115,7 @@ void driver_start(struct driver *d, struct storage *storage, struct transport *t
     d->storage = storage;
     d->transport = transport;
     d->now_ms = d->started_ms = now_ms;
+    d->now_us = figures_clock_us(d);
     d->next_tick_ms = now_ms + DRIVER_TICK_MS;
     writes_membership_applied(d);
     raft_start(d->raft);
@@ -165,6 +168,7 @@ void driver_advance(struct driver *d, uint64_t now_ms)
 {
     unsigned n = 0, n_max = 2 * ticks(d->o.election_max_ms);
     d->now_ms = now_ms;
+    d->now_us = figures_clock_us(d);
     if (now_ms < d->next_tick_ms)
         return;
     for (; d->next_tick_ms <= now_ms && n < n_max; n++) {
@@ -191,7 +195,10 @@ static void status_request(struct driver *d, struct node_request *r)
 
 void driver_request(struct driver *d, struct node_request *r)
 {
+    r->taken_us = d->now_us;
     if (d->stopping && r->type != NODE_STATUS && r->type != NODE_PEER) {
+        if (r->type == NODE_WRITE)
+            figures_failed(d, ERR_SHUTDOWN);
         driver_done(r, ERR_SHUTDOWN);
         return;
     }
@@ -225,6 +232,8 @@ void driver_request(struct driver *d, struct node_request *r)
 
 void driver_written(struct driver *d, struct storage_write *w)
 {
+    if (w->n_entries > 0)
+        figures_took(d, NODE_TOOK_LOG_SYNC, w->asked_us);
     if (w->install)
         snapshot_installed(d, w);
     if (w->seq != 0)
@@ -268,6 +277,7 @@ static void persist(struct driver *d, const struct raft_persist *p)
     d->founding = false;
     for (unsigned i = 0; i < p->n_entries; i++)
         w->entries[i] = raft_entry_ref(p->entries[i]);
+    w->asked_us = figures_clock_us(d);
     d->storage->write(d->storage, w);
 }
 
@@ -288,7 +298,7 @@ static void applied(void *ctx, const struct raft_entry *e, const struct kv_resul
         writes_membership_applied(d);
     if (e->type != RAFT_ENTRY_COMMAND)
         return;
-    d->counters.committed++;
+    d->figures.committed++;
     writes_applied(d, e, result);
 }
 
@@ -296,8 +306,10 @@ static void apply(struct driver *d, struct raft_entry *const entries[], unsigned
 {
     if (n == 0)
         return;
+    uint64_t from_us = figures_clock_us(d);
     int err = machine_apply(d->machine, entries, n, applied, d);
     ASSERT(err == 0); /* the core has decoded every configuration before */
+    histogram_add(&d->figures.duration[NODE_TOOK_APPLY], figures_clock_us(d) - from_us);
     checkpoint_applied(d, entries, n);
     reads_applied(d);
 }
@@ -320,7 +332,7 @@ static void role_changed(struct driver *d)
     if (same)
         return;
     if (!uuid_is_zero(s.leader)) {
-        d->counters.leader_changes++;
+        d->figures.leader_changes++;
         LOG_INFO("term %llu: %s leads", (unsigned long long)s.term,
                  s.role == RAFT_LEADER ? "this node" : uuid_format(s.leader, leader));
     }

@@ -18,6 +18,7 @@
  *      snapshot.c  the state for who comes too late
  *      backup.c    files of snapshots made here, shared by followers and operators
  *      checkpoint.c  state made durable, the log before it let go of
+ *      figures.c   counts and durations
  *      stop.c      an orderly end: leadership is handed over
  */
 #ifndef NODE_DRIVER_H
@@ -50,6 +51,7 @@ struct write {
     bool attempted;    /* may be in some log */
     uint64_t term;     /* in which it was last sent on its way */
     uint64_t exchange; /* by which it was last forwarded */
+    uint64_t sent_us;  /* when it was last sent on its way; 0: never */
 };
 
 /* Commands proposed here for others, in log order; answered when applied. */
@@ -92,7 +94,7 @@ enum { DRIVER_TAIL_SAMPLES = 64 };
 struct checkpoint {
     struct storage_job *job; /* frozen, and not durable in the log yet; NULL: none */
     bool under_way;          /* the storage has it */
-    uint64_t index;          /* of the last one that is durable */
+    struct raft_pos pos;     /* of the last one that is durable */
     uint64_t changed_ms; /* when the first entry after the last freeze was applied; 0: none was */
     uint64_t retry_ms;   /* the disk had no room: not before */
     uint64_t log_bytes;  /* applied since the start */
@@ -110,6 +112,15 @@ struct backups {
     struct list readers;  /* struct snapshot_reader */
     uint64_t reader_last; /* number */
     unsigned n_files, n_readers;
+};
+
+/* ---- figures (figures.c) ---- */
+
+struct peer_figures {
+    struct uuid id; /* zero: a free place */
+    uint64_t send_failures;
+    uint64_t rtt_us;   /* smoothed; 0: not known */
+    uint64_t heard_us; /* when it last sent anything; 0: never */
 };
 
 /* Where a member says it is now, while the configuration does not know it (move.c). */
@@ -133,6 +144,8 @@ struct driver {
     struct raft *raft;
     struct rng rng;
     uint64_t now_ms, started_ms, next_tick_ms;
+    uint64_t (*clock_us)(void); /* for figures only; NULL: as coarse as now_ms */
+    uint64_t now_us;            /* by that clock, at the last driver_advance() */
     uint64_t restored_commit, restored_applied;
     bool stopping;
     bool founding;  /* the identity belongs into the same write as the log's first entry */
@@ -156,6 +169,7 @@ struct driver {
 
     struct checkpoint checkpoint;
     struct backups backups;
+    uint64_t receiving_since_us; /* the snapshot that is coming in */
 
     uint64_t move_next_ms; /* of the next attempt to tell a new address */
     struct moved_peer moved[LIMIT_MEMBERS];
@@ -168,9 +182,8 @@ struct driver {
     uint64_t term_seen;
     struct uuid leader_seen;
     enum raft_role role_seen;
-    struct {
-        uint64_t leader_changes, committed, failed, send_failures;
-    } counters;
+    struct node_figures figures;
+    struct peer_figures peers[LIMIT_MEMBERS];
 };
 
 struct driver *driver_new(const struct node_options *o, const struct storage_identity *identity);
@@ -290,6 +303,22 @@ void snapshot_drop(struct driver *d, uint64_t id);
 void snapshot_installed(struct driver *d, struct storage_write *w);
 /* A job for snapshots is done; takes j. */
 void snapshot_worked(struct driver *d, struct storage_job *j);
+
+/* figures.c */
+uint64_t figures_clock_us(const struct driver *d);
+/* It began at from_us and ends now. */
+void figures_took(struct driver *d, enum node_duration what, uint64_t from_us);
+/* A write came to this. */
+void figures_failed(struct driver *d, int err);
+/* A request ends that was taken at taken_us and passed from its first phase to its second at
+ * passed_us, 0: never. */
+void figures_request_ended(struct driver *d, uint64_t taken_us, uint64_t passed_us,
+                           enum node_phase first, enum node_phase second);
+/* Nothing is kept of ids that are no members. */
+struct peer_figures figures_peer(const struct driver *d, struct uuid id);
+void figures_heard(struct driver *d, struct uuid id);
+void figures_send_failed(struct driver *d, struct uuid id);
+void figures_round_trip(struct driver *d, struct uuid id, uint64_t asked_us);
 
 /* stop.c */
 void stop_advance(struct driver *d);

@@ -37,6 +37,8 @@ struct exchange *exchange_ask(struct driver *d, enum exchange_kind kind, enum tr
     x->id = ++d->exchanges.id_last;
     x->kind = kind;
     x->peer = m->header.to;
+    if (path == TRANSPORT_APPEND && lane == TRANSPORT_CONTROL)
+        x->asked_us = figures_clock_us(d);
     list_push_back(&d->exchanges.open, &x->link);
 
     struct transport_request *t = transport_request_new();

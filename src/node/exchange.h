@@ -28,7 +28,8 @@ struct exchange {
     /* ADMIN, HELLO: the operation. FORM_HELLO, FORM: the peer's place. FORWARD: the generation of
      * leaders. */
     uint64_t owner;
-    uint64_t *seqs; /* EXCHANGE_FORWARD: which writes, owned */
+    uint64_t asked_us; /* of a sign of life, which is answered at once; 0: it is another question */
+    uint64_t *seqs;    /* EXCHANGE_FORWARD: which writes, owned */
     unsigned n_seqs;
 };
 

@@ -68,6 +68,7 @@ struct node *node_new(const struct node_options *o, const struct storage_identit
     n->options = *o;
     n->identity = *identity;
     n->driver = driver_new(o, identity);
+    n->driver->clock_us = clock_now_us;
     n->machine = n->driver->machine;
     mailbox_init(&n->in);
     ASSERT(pthread_mutex_init(&n->lock, NULL) == 0);

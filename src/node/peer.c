@@ -235,6 +235,7 @@ void peer_request(struct driver *d, struct node_request *r)
         refuse(d, r, &m.header, err);
     else {
         adopt_cluster(d, &m.header);
+        figures_heard(d, m.header.from);
         dispatch(d, r, &m);
     }
     form_note_cluster(d, m.header.cluster);
@@ -351,10 +352,10 @@ static void core_answered(struct driver *d, struct exchange *x, int err,
     static struct log_limit limit;
     if (err == 0) {
         if (raft_receive(d->raft, &m->raft) < 0)
-            d->counters.send_failures++;
+            figures_send_failed(d, x->peer);
         return;
     }
-    d->counters.send_failures++;
+    figures_send_failed(d, x->peer);
     if (err != ERR_TIMEOUT)
         raft_unreachable(d->raft, x->peer);
     if (m && log_allow(&limit, REFUSAL_LOG_MS)) {
@@ -406,6 +407,10 @@ void driver_answered(struct driver *d, struct transport_request *t)
         form_note_cluster(d, m.header.cluster);
     if (err != 0)
         move_forget(d, x->peer);
+    else
+        figures_heard(d, m.header.from);
+    if (err == 0 && x->asked_us)
+        figures_round_trip(d, x->peer, x->asked_us);
     deliver(d, x, err, decoded ? &m : NULL);
     if (decoded)
         wire_message_free(&m);

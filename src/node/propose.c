@@ -96,16 +96,26 @@ static void settle(struct driver *d, struct write *wr, int err)
     while (w->floor <= w->seq_last && !*slot_of(w, w->floor))
         w->floor++;
     if (err)
-        d->counters.failed++;
+        figures_failed(d, err);
+    else
+        figures_took(d, NODE_TOOK_COMMIT, wr->sent_us);
+    figures_request_ended(d, wr->request->taken_us, wr->sent_us, NODE_PHASE_QUEUE,
+                          NODE_PHASE_COMMIT);
     driver_done(wr->request, err);
     mem_free(wr);
+}
+
+static void refuse(struct driver *d, struct node_request *r, int err)
+{
+    figures_failed(d, err);
+    driver_done(r, err);
 }
 
 static void enqueue(struct driver *d, struct node_request *r)
 {
     struct writes *w = &d->writes;
     if (w->seq_last + 1 - w->floor >= LIMIT_FORWARDED_OPS) {
-        driver_done(r, ERR_OVERLOADED);
+        refuse(d, r, ERR_OVERLOADED);
         return;
     }
     if (w->seq_last + 1 - w->floor >= w->cap)
@@ -122,7 +132,7 @@ void writes_add(struct driver *d, struct node_request *r)
     if (!driver_is_member(d)) {
         int err = form_first_write(d);
         if (err == ERR_UNINITIALIZED) {
-            driver_done(r, err);
+            refuse(d, r, err);
             return;
         }
     }
@@ -185,6 +195,7 @@ static bool propose_some(struct driver *d)
         struct write *wr = LIST_ENTRY(list_pop_front(&w->waiting), struct write, link);
         wr->under_way = wr->attempted = true;
         wr->term = first.term;
+        wr->sent_us = d->now_us;
         wr->exchange = 0;
     }
     mem_free(entries);
@@ -214,6 +225,7 @@ static uint64_t *fill_forward(struct driver *d, struct wire_message *m, struct b
         list_remove(&wr->link);
         wr->under_way = true;
         wr->term = m->header.term;
+        wr->sent_us = d->now_us;
         if (wr->request->deadline_ms > *ret_deadline_ms)
             *ret_deadline_ms = wr->request->deadline_ms;
     }

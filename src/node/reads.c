@@ -16,8 +16,9 @@ struct read_batch {
     struct list link;
     struct list requests;
     uint64_t ctx;
-    uint64_t asked_ms;
-    uint64_t index; /* once confirmed */
+    uint64_t asked_ms, asked_us;
+    uint64_t confirmed_us; /* 0: not yet */
+    uint64_t index;        /* once confirmed */
 };
 
 void reads_init(struct driver *d)
@@ -66,6 +67,7 @@ static uint64_t new_batch(struct driver *d, struct list *requests)
     list_splice(&b->requests, requests);
     b->ctx = ++d->reads.ctx_last;
     b->asked_ms = d->now_ms;
+    b->asked_us = d->now_us;
     list_push_back(&d->reads.asked, &b->link);
     return b->ctx;
 }
@@ -79,12 +81,18 @@ void reads_pump(struct driver *d)
         raft_read(d->raft, new_batch(d, &d->reads.waiting));
 }
 
-static void serve(struct read_batch *b)
+static void end(struct driver *d, struct node_request *r, uint64_t confirmed_us, int err)
+{
+    figures_request_ended(d, r->taken_us, confirmed_us, NODE_PHASE_READ_INDEX, NODE_PHASE_APPLY);
+    driver_done(r, err);
+}
+
+static void serve(struct driver *d, struct read_batch *b)
 {
     struct list *it;
     list_remove(&b->link);
     while ((it = list_pop_front(&b->requests)) != NULL)
-        driver_done(LIST_ENTRY(it, struct node_request, link), 0);
+        end(d, LIST_ENTRY(it, struct node_request, link), b->confirmed_us, 0);
     mem_free(b);
 }
 
@@ -110,6 +118,8 @@ void reads_result(struct driver *d, const struct raft_read_result *result)
         return;
     }
     b->index = result->index;
+    b->confirmed_us = d->now_us;
+    figures_took(d, NODE_TOOK_READ_INDEX, b->asked_us);
     list_push_back(&d->reads.confirmed, &b->link);
 }
 
@@ -119,26 +129,27 @@ void reads_applied(struct driver *d)
     LIST_FOREACH_SAFE (it, following, &d->reads.confirmed) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
         if (b->index <= applied)
-            serve(b);
+            serve(d, b);
     }
 }
 
-static void expire_requests(const struct driver *d, struct list *requests, int err, bool all)
+static void expire_requests(struct driver *d, struct list *requests, uint64_t confirmed_us, int err,
+                            bool all)
 {
     LIST_FOREACH_SAFE (it, following, requests) {
         struct node_request *r = LIST_ENTRY(it, struct node_request, link);
         if (!all && r->deadline_ms > d->now_ms)
             continue;
         list_remove(&r->link);
-        driver_done(r, all ? ERR_SHUTDOWN : err);
+        end(d, r, confirmed_us, all ? ERR_SHUTDOWN : err);
     }
 }
 
-static void expire_batches(const struct driver *d, struct list *batches, int err, bool all)
+static void expire_batches(struct driver *d, struct list *batches, int err, bool all)
 {
     LIST_FOREACH_SAFE (it, following, batches) {
         struct read_batch *b = LIST_ENTRY(it, struct read_batch, link);
-        expire_requests(d, &b->requests, err, all);
+        expire_requests(d, &b->requests, b->confirmed_us, err, all);
         if (list_is_empty(&b->requests)) {
             list_remove(&b->link);
             mem_free(b);
@@ -148,8 +159,8 @@ static void expire_batches(const struct driver *d, struct list *batches, int err
 
 void reads_expire(struct driver *d, bool all)
 {
-    expire_requests(d, &d->reads.waiting, ERR_NO_LEADER, all);
-    expire_requests(d, &d->reads.by_lease, ERR_NO_LEADER, all);
+    expire_requests(d, &d->reads.waiting, 0, ERR_NO_LEADER, all);
+    expire_requests(d, &d->reads.by_lease, 0, ERR_NO_LEADER, all);
     expire_batches(d, &d->reads.asked, ERR_NO_LEADER, all);
     expire_batches(d, &d->reads.confirmed, ERR_TIMEOUT, all);
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/err.h"
+#include "base/histogram.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/uuid.h"
@@ -47,11 +49,49 @@ enum node_request_type {
 
 enum { NODE_STATE_LEARNER, NODE_STATE_FOLLOWER, NODE_STATE_CANDIDATE, NODE_STATE_LEADER };
 
+/* What the node measures. */
+enum node_duration {
+    NODE_TOOK_COMMIT, /* of a write through this node, from the last time it was sent on its way */
+    NODE_TOOK_APPLY,  /* of a batch of entries */
+    NODE_TOOK_READ_INDEX, /* from the question after the leader's commit index to its answer */
+    NODE_TOOK_LOG_SYNC,   /* from handing a batch of entries to the disk until they are durable */
+    NODE_TOOK_CHECKPOINT,
+    NODE_TOOK_SNAPSHOT_MAKE,
+    NODE_TOOK_SNAPSHOT_RECEIVE,
+    NODE_TOOK_SNAPSHOT_INSTALL,
+    NODE_TOOK_KINDS /* how many */
+};
+
+/* Where a request spent most of its time when that was NODE_SLOW_MS or more. */
+enum node_phase {
+    NODE_PHASE_QUEUE,      /* a write, before it was (last) sent on its way */
+    NODE_PHASE_COMMIT,     /* and after that */
+    NODE_PHASE_READ_INDEX, /* a read, until it was known what it has to see */
+    NODE_PHASE_APPLY,      /* and until that was applied */
+    NODE_PHASES            /* how many */
+};
+#define NODE_SLOW_MS 500
+
+/* Since the start. */
+struct node_figures {
+    uint64_t leader_changes;
+    uint64_t committed;         /* commands applied */
+    uint64_t failed[ERR_CODES]; /* writes through this node, by -err */
+    uint64_t slow[NODE_PHASES];
+    struct histogram duration[NODE_TOOK_KINDS];
+};
+
 struct node_member_status {
     struct uuid id;
     char addr[LIMIT_ADDR_BYTES + 1];
     bool voter, voter_old, learner; /* of the incoming and outgoing configuration */
     struct node_log_id matched;     /* leader only; index 0: nothing */
+    uint64_t lag;                   /* leader only: entries that it has not acknowledged */
+    /* of other members */
+    uint64_t send_failures;
+    uint64_t rtt_us; /* leader only, smoothed; 0: not known */
+    bool heard;
+    uint64_t heard_us_ago;
 };
 
 struct node_status {
@@ -61,16 +101,19 @@ struct node_status {
     uint64_t term;
     uint64_t last_log_index;
     uint64_t commit_index;
+    uint64_t base_index; /* the log begins after this */
     struct node_log_id applied;
+    struct node_log_id snapshot;  /* up to there the state is durable without the log */
     struct uuid leader;           /* zero: not known */
     struct node_log_id config_id; /* of the configuration's entry */
     bool joint;
     unsigned n_members; /* 0: belongs to no cluster */
     struct node_member_status members[LIMIT_MEMBERS];
-    /* counters since the start */
-    uint64_t leader_changes, proposals_committed, proposals_failed, proposals_pending;
-    uint64_t n_keys, kv_bytes;
-    uint64_t peer_send_failures;
+    uint64_t proposals_pending;
+    uint64_t n_keys, memtable_bytes;
+    bool has_disk; /* what follows is known */
+    uint64_t log_bytes, state_bytes, disk_free_bytes;
+    struct node_figures figures;
 };
 
 struct node_request {
@@ -79,6 +122,7 @@ struct node_request {
     uint64_t deadline_ms;                 /* clock_now_ms() */
     void (*done)(struct node_request *r); /* on the node's thread; must not block */
     void *owner;                          /* the caller's */
+    uint64_t taken_us;                    /* the node's */
 
     union {
         struct {

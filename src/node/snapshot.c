@@ -38,10 +38,12 @@ static void was_read(struct driver *d, struct storage_job *j)
 void snapshot_write(struct driver *d, const struct raft_piece *piece)
 {
     struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_WRITE, piece->snapshot->id);
-    if (piece->offset == 0)
+    if (piece->offset == 0) {
+        d->receiving_since_us = d->now_us;
         LOG_INFO("receiving a snapshot of the state at %llu, %llu bytes",
                  (unsigned long long)piece->snapshot->base.pos.index,
                  (unsigned long long)piece->snapshot->size);
+    }
     buf_append(&j->data, piece->data, piece->len);
     j->offset = piece->offset;
     j->size = piece->snapshot->size;
@@ -72,6 +74,8 @@ static void was_written(struct driver *d, struct storage_job *j)
     if (!ok)
         LOG_WARN("the snapshot that is being received is of no use: %s; it begins anew",
                  err_text(j->err ? j->err : ERR_CORRUPT));
+    else if (is_last)
+        figures_took(d, NODE_TOOK_SNAPSHOT_RECEIVE, d->receiving_since_us);
     raft_piece_written(d->raft, s->id, j->offset, ok);
     storage_job_free(&j);
 }
@@ -83,7 +87,8 @@ void snapshot_installed(struct driver *d, struct storage_write *w)
     ASSERT(err ==
            0); /* was looked at when it was complete, and is later than all that is applied */
     LOG_INFO("installed the state at %llu", (unsigned long long)base->pos.index);
-    d->checkpoint.index = base->pos.index;
+    figures_took(d, NODE_TOOK_SNAPSHOT_INSTALL, w->asked_us);
+    d->checkpoint.pos = base->pos;
     d->checkpoint.changed_ms = 0;
     storage_job_free(&d->checkpoint.job); /* frozen before, and of no use any more */
     mem_free(base);

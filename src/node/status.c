@@ -31,19 +31,29 @@ static int state_number(const struct driver *d, const struct raft_status *s)
     return self && raft_member_votes(self) ? NODE_STATE_FOLLOWER : NODE_STATE_LEARNER;
 }
 
-static struct node_log_id matched(const struct driver *d, const struct raft_status *s,
-                                  struct uuid id)
+/* What the leader knows of a member, itself too. */
+static void replication_status(const struct driver *d, const struct raft_status *s,
+                               struct node_member_status *out)
 {
     struct raft_peer_status peer = {.match = s->durable};
     struct raft_pos pos = {0, 0};
     if (s->role != RAFT_LEADER)
-        return (struct node_log_id){0};
-    if (!uuid_equal(id, d->identity.node) && raft_peer(d->raft, id, &peer) < 0)
-        return (struct node_log_id){0};
+        return;
+    if (!uuid_equal(out->id, d->identity.node) && raft_peer(d->raft, out->id, &peer) < 0)
+        return;
+    out->lag = s->last.index - peer.match;
     pos.index = peer.match;
-    if (raft_term_at(d->raft, pos.index, &pos.term) < 0)
-        return (struct node_log_id){0};
-    return driver_log_id(d, pos);
+    if (raft_term_at(d->raft, pos.index, &pos.term) == 0)
+        out->matched = driver_log_id(d, pos);
+}
+
+static void peer_status(const struct driver *d, struct node_member_status *out)
+{
+    struct peer_figures p = figures_peer(d, out->id);
+    out->send_failures = p.send_failures;
+    out->rtt_us = driver_is_leader(d) ? p.rtt_us : 0;
+    out->heard = p.heard_us > 0;
+    out->heard_us_ago = d->now_us - p.heard_us;
 }
 
 static void members_status(const struct driver *d, const struct raft_status *s,
@@ -62,8 +72,21 @@ static void members_status(const struct driver *d, const struct raft_status *s,
         out->voter = (m->roles & RAFT_VOTER) != 0;
         out->voter_old = (m->roles & RAFT_VOTER_OLD) != 0;
         out->learner = !raft_member_votes(m);
-        out->matched = matched(d, s, m->id);
+        replication_status(d, s, out);
+        peer_status(d, out);
     }
+}
+
+static void disk_status(const struct driver *d, struct node_status *ret)
+{
+    struct storage_stats stats = {0};
+    if (!d->storage->stats)
+        return;
+    d->storage->stats(d->storage, &stats);
+    ret->has_disk = true;
+    ret->log_bytes = stats.log_bytes;
+    ret->state_bytes = stats.state_bytes;
+    ret->disk_free_bytes = stats.disk_free_bytes;
 }
 
 void driver_status(const struct driver *d, struct node_status *ret)
@@ -76,16 +99,16 @@ void driver_status(const struct driver *d, struct node_status *ret)
     ret->term = s.term;
     ret->last_log_index = s.last.index;
     ret->commit_index = s.commit;
+    ret->base_index = s.base.index;
     ret->applied = driver_log_id(d, machine_applied(d->machine));
+    ret->snapshot = driver_log_id(d, d->checkpoint.pos);
     ret->leader = s.leader;
     members_status(d, &s, ret);
-    ret->leader_changes = d->counters.leader_changes;
-    ret->proposals_committed = d->counters.committed;
-    ret->proposals_failed = d->counters.failed;
+    disk_status(d, ret);
     ret->proposals_pending = s.last.index - s.commit;
     ret->n_keys = kv.n_keys;
-    ret->kv_bytes = kv.memtable_bytes;
-    ret->peer_send_failures = d->counters.send_failures;
+    ret->memtable_bytes = kv.memtable_bytes;
+    ret->figures = d->figures;
 }
 
 bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance)

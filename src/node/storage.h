@@ -46,6 +46,7 @@ struct storage_write {
     unsigned n_entries;
     bool has_identity;
     struct storage_identity identity;
+    uint64_t asked_us; /* the driver's */
     /* answer to `install` */
     struct kv_base *state; /* owned reference: what was installed, in force from now on */
     struct buf meta;       /* that came with it */
@@ -87,6 +88,7 @@ struct storage_job {
     struct raft_snapshot *snapshot; /* the driver's: an owned reference, or NULL */
     struct raft_message message;    /* the driver's */
     uint64_t reader;                /* the driver's: for this operator; 0: for a follower */
+    uint64_t asked_us;              /* the driver's */
     /* answer: 0; CORRUPT: what was received, or is to be sent, is damaged; NO_SPACE; NOT_FOUND */
     int err;
 };
@@ -107,12 +109,22 @@ struct storage_events {
     void *ctx;
 };
 
+/* For /metrics. */
+struct storage_stats {
+    uint64_t log_bytes;       /* that the log takes on the disk */
+    uint64_t state_bytes;     /* that state and snapshots take */
+    uint64_t disk_free_bytes; /* that this process may still take */
+};
+
 /* A storage that fails to write does not answer: it ends the process. */
 struct storage {
     void (*write)(struct storage *s, struct storage_write *w); /* takes w */
     void (*load)(struct storage *s, struct storage_load *l);   /* takes l */
     /* Takes j. NULL: keeps a log only, and no checkpoints are asked for. */
     void (*work)(struct storage *s, struct storage_job *j);
+    /* What is known now. Thread-safe, and does not wait for the disk: may be of a moment ago. NULL:
+     * nothing is. */
+    void (*stats)(struct storage *s, struct storage_stats *ret_stats);
 };
 
 #endif

@@ -196,6 +196,7 @@ class ThreeNodes(ClusterTest):
                     self.assertIsNone(metrics["replication"])
 
     def test_metrics_for_a_scraper_are_prometheus_text(self):
+        leader = self.cluster.leader()
         for role, node in self.each_node():
             with self.subTest(role=role):
                 for accept in ("text/plain;version=0.0.4",
@@ -204,6 +205,14 @@ class ThreeNodes(ClusterTest):
                     self.assertEqual(answer.status, 200)
                     self.assertRegex(answer.text, r"(?m)^crabcluster_has_leader 1$")
                     self.assertRegex(answer.text, r"(?m)^crabcluster_raft_term [1-9]")
+                    self.assertRegex(answer.text, r"(?m)^crabcluster_log_sync_duration_seconds"
+                                                  r"_sum 0*\.?0*[1-9]")
+                    for other in self.cluster.nodes:
+                        series = f'crabcluster_peer_last_contact_seconds{{peer="{other.id}"}} '
+                        if other is node:
+                            self.assertNotIn(series, answer.text)
+                        elif role == "leader" or other is leader:
+                            self.assertIn(series, answer.text)
                     for line in answer.text.splitlines():
                         self.assertRegex(line, r"^(#.*|[a-z_]+(\{[^}]*\})? [-+0-9.eInfNa]+)$")
 

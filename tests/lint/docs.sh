@@ -156,6 +156,14 @@ check_examples() {
     [ "$n" -ge 4 ] || complain "only $n example files found"
 }
 
+# Every metric is in crabcluster-api(7), and no other.
+check_metrics() {
+    grep -ohE '"(crabcluster|process)_[a-z_]+"' "$src"/src/api/prometheus*.c | tr -d '"' | sort -u \
+        >"$tmp/metrics"
+    grep -ohE '\b(crabcluster|process)_[a-z_]+' "$src/man/crabcluster-api.7" | sort -u >"$tmp/found"
+    same "crabcluster-api(7), metrics" "$tmp/metrics" "$tmp/found"
+}
+
 check_pages_are_installed() {
     local page
     for page in "$src"/man/*.[1-8]; do
@@ -168,5 +176,6 @@ check_flags
 check_options
 check_sample_values
 check_examples
+check_metrics
 check_pages_are_installed
 [ "$failures" -eq 0 ]

@@ -277,6 +277,8 @@ static struct node_status joint_status(void)
         .last_log_index = 20,
         .commit_index = 19,
         .applied = {18, 4, uuid_of(ID2)},
+        .base_index = 6,
+        .snapshot = {9, 3, uuid_of(ID3)},
         .leader = uuid_of(ID1),
         .config_id = {12, 4, uuid_of(ID2)},
         .joint = true,
@@ -285,10 +287,24 @@ static struct node_status joint_status(void)
                      .addr = "h:1",
                      .voter_old = true,
                      .matched = {20, 5, uuid_of(ID1)}},
-                    {.id = uuid_of(ID2), .addr = "h:2", .voter_old = true, .voter = true},
-                    {.id = uuid_of(ID3), .addr = "[::1]:3", .learner = true}},
+                    {.id = uuid_of(ID2),
+                     .addr = "h:2",
+                     .voter_old = true,
+                     .voter = true,
+                     .lag = 7,
+                     .send_failures = 11,
+                     .rtt_us = 1234,
+                     .heard = true,
+                     .heard_us_ago = 2000005},
+                    {.id = uuid_of(ID3), .addr = "[::1]:3", .learner = true, .lag = 20}},
         .n_keys = 42,
-        .proposals_committed = 1234567890123,
+        .memtable_bytes = 4711,
+        .figures = {.committed = 1234567890123,
+                    .failed = {[-ERR_NO_LEADER] = 3, [-ERR_NOT_FOUND] = 2, [-ERR_IO] = 1},
+                    .slow = {[NODE_PHASE_APPLY] = 5},
+                    .duration = {[NODE_TOOK_COMMIT] = {{[0] = 1, [3] = 2, [HISTOGRAM_BUCKETS] = 4},
+                                                       3000000000001},
+                                 [NODE_TOOK_SNAPSHOT_MAKE] = {{[1] = 1}, 200}}},
     };
 }
 
@@ -300,23 +316,79 @@ static void test_metrics_of_a_leader_in_a_joint_configuration(void **state)
     check(f, "GET", "/metrics", NULL, 200,
           "{\"Ok\":{\"running_state\":{\"Ok\":null},\"id\":\"" ID1
           "\",\"current_term\":5,\"last_log_index\":20,\"last_applied\":" LOGID(
-              4, ID2, 18) ","
-                          "\"snapshot\":null,\"state\":\"Leader\",\"current_leader\":\"" ID1
-                          "\",\"membership_config\":{\"log_id\":" LOGID(
-                              4, ID2, 12) ",\"membership\":{\"configs\":"
-                                          "[[\"" ID1 "\",\"" ID2 "\"],[\"" ID2
-                                          "\"]],\"nodes\":{\"" ID1 "\":{\"addr\":\"h:1\"},\"" ID2
-                                          "\":{\"addr\":\"h:2\"},\"" ID3
-                                          "\":{\"addr\":\"[::1]:3\"}}}},\"replication\":{\"" ID1
-                                          "\":{\"matched\":" LOGID(
-                                              5, ID1, 20) "},\"" ID2 "\":{\"matched\":null},\"" ID3
-                                                          "\":{\"matched\":null}}}}");
+              4, ID2,
+              18) ","
+                  "\"snapshot\":" LOGID(
+                      3, ID3,
+                      9) ",\"state\":\"Leader\",\"current_leader\":\"" ID1
+                         "\",\"membership_config\":{\"log_id\":" LOGID(
+                             4, ID2,
+                             12) ",\"membership\":{\"configs\":"
+                                 "[[\"" ID1 "\",\"" ID2 "\"],[\"" ID2 "\"]],\"nodes\":{\"" ID1
+                                 "\":{\"addr\":\"h:1\"},\"" ID2 "\":{\"addr\":\"h:2\"},\"" ID3
+                                 "\":{\"addr\":\"[::1]:3\"}}}},\"replication\":{\"" ID1
+                                 "\":{\"matched\":" LOGID(5, ID1, 20) "},\"" ID2
+                                                                      "\":{\"matched\":null},\"" ID3
+                                                                      "\":{\"matched\":null}}}}");
     status.state = NODE_STATE_CANDIDATE;
     stub_node_set_status(f->node, &status);
     call(f, "GET", "/metrics", NULL);
     assert_non_null(strstr(body_of(f), "\"state\":\"Candidate\""));
     assert_non_null(strstr(body_of(f), "\"replication\":null}}"));
 }
+
+/* Of joint_status() and the requests of the test. */
+static const char *const lines_there[] = {
+    "\ncrabcluster_build_info{version=\"1.2.3\"} 1\n",
+    "\ncrabcluster_has_leader 1\n",
+    "\ncrabcluster_is_leader 1\n",
+    "\ncrabcluster_raft_term 5\n",
+    "\ncrabcluster_raft_commit_index 19\n",
+    "\ncrabcluster_raft_applied_index 18\n",
+    "\ncrabcluster_raft_last_log_index 20\n",
+    "\ncrabcluster_raft_first_log_index 7\n",
+    "\ncrabcluster_raft_snapshot_index 9\n",
+    "\ncrabcluster_keys 42\n",
+    "\ncrabcluster_memtable_bytes 4711\n",
+    "\ncrabcluster_proposals_failed_total{reason=\"no_leader\"} 3\n",
+    "\ncrabcluster_proposals_failed_total{reason=\"unknown\"} 0\n",
+    "\ncrabcluster_proposals_failed_total{reason=\"other\"} 3\n",
+    "\ncrabcluster_slow_requests_total{phase=\"apply\"} 5\n",
+    "\ncrabcluster_commit_duration_seconds_bucket{le=\"0.0001\"} 1\n",
+    "\ncrabcluster_commit_duration_seconds_bucket{le=\"0.001\"} 3\n",
+    "\ncrabcluster_commit_duration_seconds_bucket{le=\"300\"} 3\n",
+    "\ncrabcluster_commit_duration_seconds_bucket{le=\"+Inf\"} 7\n",
+    "\ncrabcluster_commit_duration_seconds_sum 3000000.000001\n",
+    "\ncrabcluster_commit_duration_seconds_count 7\n",
+    "\ncrabcluster_snapshot_duration_seconds_bucket{op=\"make\",le=\"0.00025\"} 1\n",
+    "\ncrabcluster_snapshot_duration_seconds_sum{op=\"make\"} 0.000200\n",
+    "\ncrabcluster_snapshot_duration_seconds_count{op=\"install\"} 0\n",
+    "\ncrabcluster_peer_send_failures_total{peer=\"" ID2 "\"} 11\n",
+    "\ncrabcluster_peer_send_failures_total{peer=\"" ID3 "\"} 0\n",
+    "\ncrabcluster_peer_last_contact_seconds{peer=\"" ID2 "\"} 2.000005\n",
+    "\ncrabcluster_peer_rtt_seconds{peer=\"" ID2 "\"} 0.001234\n",
+    "\ncrabcluster_peer_lag_entries{peer=\"" ID2 "\"} 7\n",
+    "\ncrabcluster_peer_lag_entries{peer=\"" ID3 "\"} 20\n",
+    "\ncrabcluster_proposals_committed_total 1234567890123\n",
+    "\ncrabcluster_http_requests_total{route=\"/read\",method=\"POST\",code=\"404\"} 2\n",
+    "\ncrabcluster_http_requests_total{route=\"other\",method=\"GET\",code=\"404\"} 1\n",
+    "\ncrabcluster_http_requests_total{route=\"/write\",method=\"other\",code=\"405\"} 1\n",
+    "\ncrabcluster_http_request_duration_seconds_bucket{route=\"/read\",le=\"+Inf\"} 2\n",
+    "\ncrabcluster_http_request_duration_seconds_bucket{route=\"/read\",le=\"5\"} 2\n",
+    "\ncrabcluster_http_request_duration_seconds_count{route=\"/read\"} 2\n",
+    "\ncrabcluster_http_connections ",
+    "\ncrabcluster_log_dropped_total 0\n",
+    "\nprocess_cpu_seconds_total ",
+    "\nprocess_open_fds ",
+    "\nprocess_start_time_seconds 1",
+};
+static const char *const lines_absent[] = {
+    "{peer=\"" ID1 "\"}",
+    "peer_last_contact_seconds{peer=\"" ID3 "\"}",
+    "peer_rtt_seconds{peer=\"" ID3 "\"}",
+    "crabcluster_log_bytes",
+    "crabcluster_disk_free_bytes",
+};
 
 static void test_metrics_as_text_when_accepted(void **state)
 {
@@ -325,28 +397,6 @@ static void test_metrics_as_text_when_accepted(void **state)
     static const char *const accepts[][2] = {
         {"Accept: text/plain;version=0.0.4;q=0.5,*/*;q=0.1", NULL},
         {"Accept: application/openmetrics-text; version=1.0.0", NULL},
-    };
-    static const char *const lines[] = {
-        "\ncrabcluster_build_info{version=\"1.2.3\"} 1\n",
-        "\ncrabcluster_has_leader 1\n",
-        "\ncrabcluster_is_leader 1\n",
-        "\ncrabcluster_raft_term 5\n",
-        "\ncrabcluster_raft_commit_index 19\n",
-        "\ncrabcluster_raft_applied_index 18\n",
-        "\ncrabcluster_raft_last_log_index 20\n",
-        "\ncrabcluster_keys 42\n",
-        "\ncrabcluster_proposals_committed_total 1234567890123\n",
-        "\ncrabcluster_http_requests_total{route=\"/read\",method=\"POST\",code=\"404\"} 2\n",
-        "\ncrabcluster_http_requests_total{route=\"other\",method=\"GET\",code=\"404\"} 1\n",
-        "\ncrabcluster_http_requests_total{route=\"/write\",method=\"other\",code=\"405\"} 1\n",
-        "\ncrabcluster_http_request_duration_seconds_bucket{route=\"/read\",le=\"+Inf\"} 2\n",
-        "\ncrabcluster_http_request_duration_seconds_bucket{route=\"/read\",le=\"5\"} 2\n",
-        "\ncrabcluster_http_request_duration_seconds_count{route=\"/read\"} 2\n",
-        "\ncrabcluster_http_connections ",
-        "\ncrabcluster_log_dropped_total 0\n",
-        "\nprocess_cpu_seconds_total ",
-        "\nprocess_open_fds ",
-        "\nprocess_start_time_seconds 1",
     };
     stub_node_set_status(f->node, &status);
     call(f, "POST", "/read", "\"k\"");
@@ -357,11 +407,32 @@ static void test_metrics_as_text_when_accepted(void **state)
         assert_int_equal(call_bytes(f, "GET", "/metrics", NULL, 0, accepts[i]), 200);
         assert_string_equal(header_of(f, "Content-Type"),
                             "text/plain; version=0.0.4; charset=utf-8");
-        for (unsigned k = 0; k < sizeof lines / sizeof *lines; k++)
-            if (!strstr(body_of(f), lines[k]))
-                fail_msg("missing:%sin\n%s", lines[k], body_of(f));
+        for (unsigned k = 0; k < sizeof lines_there / sizeof *lines_there; k++)
+            if (!strstr(body_of(f), lines_there[k]))
+                fail_msg("missing:%sin\n%s", lines_there[k], body_of(f));
         assert_null(strstr(body_of(f), "secret"));
+        for (unsigned k = 0; k < sizeof lines_absent / sizeof *lines_absent; k++)
+            if (strstr(body_of(f), lines_absent[k]))
+                fail_msg("there:%s\n%s", lines_absent[k], body_of(f));
     }
+}
+
+static void test_metrics_of_what_is_known_elsewhere_or_later(void **state)
+{
+    struct fixture *f = *state;
+    struct node_status status = joint_status();
+    static const char *const text[] = {"Accept: text/plain", NULL};
+    status.state = NODE_STATE_FOLLOWER;
+    status.has_disk = true;
+    status.log_bytes = 5000000000;
+    status.state_bytes = 12;
+    stub_node_set_status(f->node, &status);
+    assert_int_equal(call_bytes(f, "GET", "/metrics", NULL, 0, text), 200);
+    assert_null(strstr(body_of(f), "crabcluster_peer_lag_entries"));
+    assert_null(strstr(body_of(f), "crabcluster_peer_rtt_seconds"));
+    assert_non_null(strstr(body_of(f), "\ncrabcluster_log_bytes 5000000000\n"));
+    assert_non_null(strstr(body_of(f), "\ncrabcluster_state_bytes 12\n"));
+    assert_non_null(strstr(body_of(f), "\ncrabcluster_disk_free_bytes 0\n"));
 }
 
 int main(void)
@@ -381,6 +452,7 @@ int main(void)
         TEST(test_metrics_of_a_node_without_cluster),
         TEST(test_metrics_of_a_leader_in_a_joint_configuration),
         TEST(test_metrics_as_text_when_accepted),
+        TEST(test_metrics_of_what_is_known_elsewhere_or_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

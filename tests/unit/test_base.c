@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -161,6 +162,25 @@ static void test_log_limit_allows_once_per_interval(void **state)
     assert_false(log_allow(&limit, 60000));
 }
 
+static void test_histogram_bounds_belong_to_their_buckets(void **state)
+{
+    (void)state;
+    struct histogram h = {{0}, 0};
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        assert_true(i == 0 || histogram_bound_us[i] > histogram_bound_us[i - 1]);
+        histogram_add(&h, histogram_bound_us[i]);
+        assert_int_equal(h.bucket[i], i == 0 ? 1 : 2);
+        histogram_add(&h, histogram_bound_us[i] + 1);
+    }
+    assert_int_equal(h.bucket[HISTOGRAM_BUCKETS], 1);
+    assert_int_equal(histogram_count(&h), 2 * HISTOGRAM_BUCKETS);
+    uint64_t before_us = h.sum_us;
+    histogram_add(&h, 0);
+    histogram_add(&h, 7);
+    assert_int_equal(h.sum_us, before_us + 7);
+    assert_int_equal(h.bucket[0], 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_bytes_varint_round_trips),
         cmocka_unit_test(test_bytes_reader_truncated_input_fails_for_good),
         cmocka_unit_test(test_list_keeps_order_over_splice_and_removal),
+        cmocka_unit_test(test_histogram_bounds_belong_to_their_buckets),
         cmocka_unit_test(test_log_limit_allows_once_per_interval),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
