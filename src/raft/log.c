@@ -207,14 +207,13 @@ static void truncate_persistence(struct raft_log *l, uint64_t end)
 void raft_log_truncate(struct raft_log *l, uint64_t from)
 {
     ASSERT(from > l->base.index);
-    while (l->last >= from && l->n_cached > 0) {
+    ASSERT(from >= raft_log_cached_from(l)); /* what is not in memory is committed */
+    while (l->last >= from) {
         struct raft_entry **e = &l->cache[l->cache_head + --l->n_cached];
         l->cache_bytes -= raft_log_entry_bytes(*e);
         raft_entry_unref(e);
         l->last--;
     }
-    if (l->last >= from)
-        l->last = from - 1;
     while (l->runs.n > 0 && l->runs.items[l->runs.n - 1].first > l->last)
         l->runs.n--;
     truncate_persistence(l, l->last);

@@ -129,6 +129,8 @@ static void test_base_is_one_record_with_place_and_configuration(void **state)
     assert_true(e->persist.hard_state.commit >= e->persist.base->pos.index);
     raft_persisted(c->nodes[0].core, e->persist.seq);
     assert_null(raft_effects(c->nodes[0].core)->persist.base); /* once */
+    raft_persisted(c->nodes[0].core, e->persist.seq);          /* said twice */
+    raft_check(c->nodes[0].core);
     cluster_free(&c);
 }
 
@@ -153,6 +155,59 @@ static void test_restart_in_the_middle_of_compaction_leaves_no_gap(void **state)
     cluster_run(c, 4 * HEARTBEAT_TICKS);
     assert_int_equal(c->nodes[1].applied, last + 2);
     cluster_free(&c);
+}
+
+/* What a restart is told of the commit index is a hint, and of the state machine that it will hold
+ * as much: neither lies outside the log. */
+static void test_start_brings_commit_and_applied_into_the_log(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t hint, told, commit, applied;
+    } cases[] = {{0, 0, 5, 5}, {6, 6, 6, 6}, {6, 5, 6, 5}, {100, 0, 7, 5}, {100, 50, 7, 7}};
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct raft_options o = cluster_default_options();
+        o.id = cluster_id(0);
+        struct raft *r = raft_new(&o);
+        struct raft_base base = {.pos = {2, 5}, .config_pos = {1, 1}};
+        base.config.n_members = 1;
+        base.config.members[0] = cluster_member(1);
+        base.config.members[0].roles = RAFT_VOTER;
+        raft_restore_base(r, &base);
+        raft_restore_hard_state(r, (struct raft_hard_state){.term = 3, .commit = cases[i].hint},
+                                cases[i].told);
+        for (uint64_t k = 6; k <= 7; k++) {
+            struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){3, k}, 0);
+            assert_int_equal(raft_restore_entry(r, e), 0);
+            raft_entry_unref(&e);
+        }
+        raft_start(r);
+        raft_check(r);
+        assert_int_equal(raft_status(r).commit, cases[i].commit);
+        assert_int_equal(raft_status(r).applied, cases[i].applied);
+        assert_int_equal(raft_status(r).durable, 7);
+        assert_int_equal(raft_config_committed(r, NULL)->n_members, 1);
+        assert_int_equal(raft_bootstrap(r, &base.config), ERR_NOT_ALLOWED);
+        raft_free(&r);
+    }
+}
+
+static void test_log_that_does_not_follow_on_the_base_is_corrupt(void **state)
+{
+    (void)state;
+    struct raft_options o = cluster_default_options();
+    o.id = cluster_id(0);
+    const struct raft_pos bad[] = {{2, 5}, {2, 7}, {1, 6}, {4, 6}};
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct raft *r = raft_new(&o);
+        struct raft_base base = {.pos = {2, 5}, .config_pos = {1, 1}};
+        raft_restore_base(r, &base);
+        raft_restore_hard_state(r, (struct raft_hard_state){.term = 3, .commit = 5}, 5);
+        struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, bad[i], 0);
+        assert_int_equal(raft_restore_entry(r, e), ERR_CORRUPT);
+        raft_entry_unref(&e);
+        raft_free(&r);
+    }
 }
 
 /* All of it compacted: the next leader has no entry to show, and leads all the same. */
@@ -353,6 +408,8 @@ int main(void)
         cmocka_unit_test(test_compaction_keeps_the_terms_of_what_is_left),
         cmocka_unit_test(test_base_is_one_record_with_place_and_configuration),
         cmocka_unit_test(test_restart_in_the_middle_of_compaction_leaves_no_gap),
+        cmocka_unit_test(test_start_brings_commit_and_applied_into_the_log),
+        cmocka_unit_test(test_log_that_does_not_follow_on_the_base_is_corrupt),
         cmocka_unit_test(test_cluster_of_empty_logs_elects_and_goes_on),
         cmocka_unit_test(test_base_in_a_joint_configuration_restores_both_halves),
         cmocka_unit_test(test_change_that_is_lost_after_compaction_is_taken_back),

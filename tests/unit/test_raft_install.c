@@ -330,8 +330,10 @@ static void test_snapshot_that_contradicts_what_is_known_is_invalid(void **state
     struct raft_snapshot *verified = pieces_snapshot(8, POS(2, 8)); /* by this very leader */
     assert_int_equal(refused(c, committed, 0, PIECE), ERR_INVALID);
     assert_int_equal(refused(c, verified, 0, PIECE), ERR_INVALID);
-    assert_int_equal(pieces_send(c, 2, 3, verified, 0, PIECE), ERR_INVALID); /* 1 leads */
     raft_snapshot_unref(&verified);
+    struct raft_snapshot *s = pieces_snapshot(9, POS(3, 20));
+    assert_int_equal(pieces_send(c, 2, 3, s, 0, PIECE), ERR_INVALID); /* it is 1 who leads */
+    raft_snapshot_unref(&s);
     pieces_finish(&c, &committed);
 }
 

@@ -284,6 +284,23 @@ static void test_piece_follows_on_the_one_before(void **state)
     cluster_free(&c);
 }
 
+static void test_piece_has_a_megabyte_when_nothing_else_is_said(void **state)
+{
+    (void)state;
+    struct raft_options o = cluster_default_options();
+    o.snapshot_bytes_max = 0;
+    struct cluster *c = cluster_new_with(1, 3, 3, &o);
+    c->snapshot_size = (uint64_t)3 << 20;
+    cluster_settle(c);
+    cluster_elect_node(c, 0);
+    cluster_cut_off(c, 2);
+    cluster_write_entries(c, 0, 3);
+    cluster_compact(c, 0, UINT64_MAX);
+    struct raft_message m = first_piece(c, 2);
+    assert_int_equal(m.snapshot.len, 1 << 20);
+    cluster_free(&c);
+}
+
 /* 32 */
 static void test_lost_piece_is_sent_again_in_its_place(void **state)
 {
@@ -471,6 +488,8 @@ static void test_leader_that_steps_down_drops_its_snapshot(void **state)
     assert_int_equal(c->nodes[0].n_dropped, 1);
     cluster_compact(c, 0, UINT64_MAX); /* nobody is to be considered */
     assert_int_equal(cluster_status(c, 0).base.index, cluster_status(c, 0).applied);
+    raft_step_down(c->nodes[0].core); /* it leads nobody */
+    assert_int_equal(raft_effects(c->nodes[0].core)->role_changed, false);
     cluster_free(&c);
 }
 
@@ -545,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_from_before_the_base_is_replaced),
         cmocka_unit_test(test_snapshot_that_nobody_needs_any_more_is_dropped),
         cmocka_unit_test(test_piece_follows_on_the_one_before),
+        cmocka_unit_test(test_piece_has_a_megabyte_when_nothing_else_is_said),
         cmocka_unit_test(test_lost_piece_is_sent_again_in_its_place),
         cmocka_unit_test(test_transfer_goes_on_where_it_was_after_a_lost_connection),
         cmocka_unit_test(test_answers_to_other_pieces_change_nothing),
