@@ -335,17 +335,18 @@ void clients_stalk(struct sim *s, unsigned leader)
     uint64_t window_us = 3 * s->plan.options.election_max_ms * SIM_MS;
     for (unsigned k = 0; k < 16; k++) {
         uint64_t at_us = s->now_us + sim_random(s, 0, window_us);
-        sim_at(s, at_us, EVENT_STALK, leader, s->storm, k % 4 == 0, NULL);
+        enum op_type type = k % 4 < 2 ? OP_SET : OP_READ;
+        sim_at(s, at_us, EVENT_STALK, leader, s->storm, 2 * (uint64_t)type + k % 2, NULL);
     }
 }
 
-void client_stalk(struct sim *s, unsigned leader, bool write)
+void client_stalk(struct sim *s, unsigned leader, enum op_type type, bool elsewhere)
 {
     struct client other = {.retry = true};
-    int node = write ? choose_node(s, &other) : (int)leader;
-    if (node < 0 || !is_up(s, (unsigned)node) || (write && node == (int)leader))
+    int node = elsewhere && type != OP_READ ? choose_node(s, &other) : (int)leader;
+    if (node < 0 || !is_up(s, (unsigned)node))
         return;
-    uint64_t id = op_new(s, write ? OP_SET : OP_READ, STALKER);
+    uint64_t id = op_new(s, type, STALKER);
     choose_keys(s, op_of(s, id));
     submit(s, id, STALKER, (unsigned)node, true);
 }

@@ -92,6 +92,7 @@
     X(INSTALLED_JOINT, "one with a joint configuration")                                           \
     X(SNAPSHOT_DAMAGED, "a damaged snapshot was noticed")                                          \
     X(JOB_LOST, "a crash in the middle of a checkpoint or a transfer")                             \
+    X(AT_ODDS, "a storm ended with logs of which neither is plainly the newer one")                \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")
 
 enum sim_fault {

@@ -55,6 +55,11 @@ bool disk_has(const struct disk *d, struct raft_pos pos)
     return pos.index == 0 || (pos.index <= d->n_log && d->log[pos.index - 1]->pos.term == pos.term);
 }
 
+struct raft_pos disk_last(const struct disk *d)
+{
+    return d->n_log > d->base.pos.index ? d->log[d->n_log - 1]->pos : d->base.pos;
+}
+
 static void append(struct disk *d, struct raft_entry *e)
 {
     SIM_SAFE(d->sim, e->pos.index == d->n_log + 1, "node %u writes entry %llu after %llu", d->self,

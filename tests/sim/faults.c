@@ -285,6 +285,44 @@ void fault_hunt(struct sim *s, unsigned i)
     end_process(s, i, false);
 }
 
+/* Now and then the leader dies while it hands over: others campaign as well. */
+static bool transfer(struct sim *s, unsigned i)
+{
+    if (!process_transfer(s, i))
+        return false;
+    clients_stalk(s, i);
+    if (sim_chance(s, s->plan.ppm_hunt))
+        sim_at(s, s->now_us + sim_random(s, 1, 50 * SIM_MS), EVENT_HUNT, i, s->storm, 0, NULL);
+    return true;
+}
+
+/* Two disks of which one ends in a newer term and the other at a higher index (PITFALLS 3). */
+static bool logs_are_at_odds(const struct sim *s)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        for (unsigned k = 0; k < SIM_NODES; k++) {
+            struct raft_pos a = disk_last(&s->nodes[i].disk), b = disk_last(&s->nodes[k].disk);
+            if (a.term > b.term && a.index < b.index && process_member(s, i) &&
+                process_member(s, k))
+                return true;
+        }
+    return false;
+}
+
+/* The storm is over at once, by a loss of power: all must agree from what is on the disks. */
+static void end_awkwardly(struct sim *s)
+{
+    bool is_quiet = s->admin_calls == 0 && s->now_us >= s->admin_quiet_at_us;
+    if (!is_quiet || !logs_are_at_odds(s) || sim_random(s, 0, 1) == 0)
+        return;
+    trace(s, "the logs are at odds: power loss");
+    probe(s, PROBE_AT_ODDS);
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (is_up(s, i))
+            process_kill(s, i);
+    s->storm_ends_us = s->now_us;
+}
+
 /* ---- choosing ---- */
 
 static enum sim_fault choose(struct sim *s)
@@ -337,7 +375,7 @@ static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
     else if (what == FAULT_MOVE)
         return move(s, i);
     else if (what == FAULT_TRANSFER)
-        return process_transfer(s, i);
+        return transfer(s, i);
     return true;
 }
 
@@ -365,6 +403,7 @@ void fault_act(struct sim *s)
 {
     if (s->healing)
         return;
+    end_awkwardly(s);
     enum sim_fault what = choose(s);
     if (inject(s, what))
         fault_count(s, what);

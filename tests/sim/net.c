@@ -53,10 +53,11 @@ static bool is_cut(const struct sim *s, unsigned from, unsigned to)
 
 /* ---- on the way ---- */
 
-static uint64_t latency(struct sim *s)
+static uint64_t latency(struct sim *s, enum transport_path path)
 {
     uint64_t us = sim_random(s, s->plan.latency_min_us, s->plan.latency_max_us);
-    if (s->healing || !sim_chance(s, s->plan.ppm_delay))
+    bool of_election = path == TRANSPORT_VOTE || path == TRANSPORT_TIMEOUT_NOW;
+    if (s->healing || !sim_chance(s, of_election ? s->plan.ppm_delay_vote : s->plan.ppm_delay))
         return us;
     fault_count(s, FAULT_DELAY);
     uint64_t max_us = 3 * (uint64_t)s->plan.options.election_max_ms * SIM_MS;
@@ -125,7 +126,7 @@ static void remember(struct sim *s, const struct flight *f)
 static void depart(struct flight *f)
 {
     struct sim *s = f->sim;
-    uint64_t at_us = s->now_us + latency(s);
+    uint64_t at_us = s->now_us + latency(s, f->request->path);
     s->counts->messages++;
     f->number = ++s->sent;
     if (!s->healing && sim_chance(s, s->plan.ppm_drop)) {
@@ -181,7 +182,7 @@ static void answered(struct node_request *r)
         return;
     }
     f->told_term = check_answered(s, f->to, t);
-    uint64_t at_us = s->now_us + latency(s);
+    uint64_t at_us = s->now_us + latency(s, f->request->path);
     if (died)
         go_home(f, ERR_IO, at_us);
     else if (!s->healing && sim_chance(s, s->plan.ppm_reset)) {
@@ -241,7 +242,7 @@ static void answer_as_foreigner(struct flight *f)
     wire_message_free(&question);
     f->request->http_status = answer.header.type == WIRE_REFUSED ? 409 : 200;
     wire_encode(&answer, &f->request->reply);
-    go_home(f, 0, s->now_us + latency(s));
+    go_home(f, 0, s->now_us + latency(s, f->request->path));
 }
 
 static void arrive(struct flight *f)

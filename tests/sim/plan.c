@@ -78,6 +78,10 @@ static void plan_weather(struct sim *s, struct plan *p)
     p->ppm_drop = sometimes(s, 60, 100, 50000);
     unsigned delay_max = sim_random(s, 0, 3) == 0 ? 200000 : 20000;
     p->ppm_delay = sometimes(s, 50, 100, delay_max);
+    /* Late votes and hand-overs are the dangerous ones. */
+    p->ppm_delay_vote = sometimes(s, 30, 50000, 400000);
+    if (p->ppm_delay_vote == 0)
+        p->ppm_delay_vote = p->ppm_delay;
     p->ppm_duplicate = sometimes(s, 50, 100, 50000);
     p->ppm_reset = sometimes(s, 50, 100, 30000);
     p->ppm_replay = sometimes(s, 50, 1, 1);

@@ -110,7 +110,7 @@ static void happen(struct sim *s, const struct event *e)
         fault_hunt(s, e->node);
         break;
     case EVENT_STALK:
-        client_stalk(s, e->node, e->b != 0);
+        client_stalk(s, e->node, (enum op_type)(e->b / 2), e->b % 2);
         break;
     case EVENT_HEAL:
         fault_heal(s, e);
@@ -192,6 +192,11 @@ void sim_free(struct sim **s)
     *s = NULL;
 }
 
+static bool storm_is_over(struct sim *s)
+{
+    return s->now_us >= s->storm_ends_us;
+}
+
 static void storm(struct sim *s, uint64_t us)
 {
     s->storm++;
@@ -200,7 +205,7 @@ static void storm(struct sim *s, uint64_t us)
     clients_start(s);
     operator_start(s);
     faults_start(s);
-    sim_run(s, s->storm_ends_us, NULL);
+    sim_run(s, s->storm_ends_us, storm_is_over);
     s->healing = true;
 }
 

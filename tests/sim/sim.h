@@ -46,7 +46,7 @@ struct plan {
         ppm_oversized;
     size_t value_max, oversized_max;
     uint64_t latency_min_us, latency_max_us;
-    unsigned ppm_drop, ppm_delay, ppm_duplicate, ppm_reset, ppm_replay;
+    unsigned ppm_drop, ppm_delay, ppm_delay_vote, ppm_duplicate, ppm_reset, ppm_replay;
     uint64_t disk_min_us, disk_max_us;
     unsigned drift_ppm_max;
     uint64_t fault_gap_us, fault_time_us; /* in the mean */
@@ -68,7 +68,7 @@ enum event_kind {
     EVENT_OPERATOR,
     EVENT_FAULT, /* the next fault is due */
     EVENT_HUNT,  /* node: to be killed at an awkward moment */
-    EVENT_STALK, /* node: was leading when it was cut off; b: write elsewhere, or read there */
+    EVENT_STALK, /* node: was leading when it was cut off; b: what to do */
     EVENT_HEAL,  /* a: struct remedy's kind, node, b */
 };
 
@@ -358,6 +358,8 @@ void disk_wipe(struct disk *d, bool same_id);
 bool disk_flip_bit(struct sim *s, unsigned i);
 void disk_free(struct disk *d);
 bool disk_has(const struct disk *d, struct raft_pos pos);
+/* Where its log ends. */
+struct raft_pos disk_last(const struct disk *d);
 
 /* ---- files.c ---- */
 void files_init(struct disk *d);
@@ -393,9 +395,10 @@ void clients_completed(struct sim *s);
 struct op *op_of(struct sim *s, uint64_t id);
 /* One write or read at this node, for the liveness phase; its number. */
 uint64_t client_probe(struct sim *s, unsigned node, enum op_type type);
-/* A leader was cut off: it is read there, and written elsewhere, while it does not know. */
+/* A leader was cut off or hands over: reads and writes there, and writes elsewhere, while it may
+ * not know of the next. */
 void clients_stalk(struct sim *s, unsigned leader);
-void client_stalk(struct sim *s, unsigned leader, bool write);
+void client_stalk(struct sim *s, unsigned leader, enum op_type type, bool elsewhere);
 /* Any other request; operator_completed() gets it back. */
 void call_submit(struct sim *s, unsigned node, struct node_request *r);
 size_t client_key(unsigned key, char out[8]);
