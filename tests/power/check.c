@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "raft/snapshot.h"
 #include "store/store.h"
 
 #define GO_ON_ENTRIES 3
@@ -46,11 +47,17 @@ static void on_hard_state(void *ctx, struct raft_hard_state hs)
     c->n_hard_states++;
 }
 
+static int on_base(void *ctx, const struct raft_base *base)
+{
+    struct check *c = ctx;
+    c->found.base = c->found.last = base->pos.index;
+    c->found.base_term = c->last_term = base->pos.term;
+    return 0;
+}
+
 static int on_entry(void *ctx, struct raft_entry *e)
 {
     struct check *c = ctx;
-    if (c->found.last == 0)
-        c->found.base = c->found.last = e->pos.index - 1;
     c->n_disordered += e->pos.index != c->found.last + 1 || e->pos.term < c->last_term;
     c->found.last = e->pos.index;
     c->last_term = e->pos.term;
@@ -71,7 +78,8 @@ static void on_fatal(void *ctx, const char *text)
 static enum check_result open_and_read(struct check *c)
 {
     struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal, .ctx = c};
-    struct store_visitor visitor = {.hard_state = on_hard_state, .entry = on_entry, .ctx = c};
+    struct store_visitor visitor = {
+        .base = on_base, .hard_state = on_hard_state, .entry = on_entry, .ctx = c};
     if (store_open(c->dir, &options, &c->identity, &c->store, c->why) != 0)
         return CHECK_REFUSED;
     c->found = (struct expected){.cluster = c->identity.cluster,
@@ -89,8 +97,8 @@ static enum check_result open_and_read(struct check *c)
 
 static bool same_state(const struct expected *a, const struct expected *b)
 {
-    return a->base == b->base && a->last == b->last && a->digest == b->digest &&
-           a->hard_state.term == b->hard_state.term &&
+    return a->base == b->base && a->base_term == b->base_term && a->last == b->last &&
+           a->digest == b->digest && a->hard_state.term == b->hard_state.term &&
            a->hard_state.commit == b->hard_state.commit &&
            uuid_equal(a->hard_state.vote, b->hard_state.vote) &&
            uuid_equal(a->cluster, b->cluster) && uuid_equal(a->promised, b->promised) &&

@@ -13,7 +13,8 @@
 #include "trace.h"
 
 struct expected {
-    uint64_t base, last;               /* a log: base + 1 to last; a state: last is its position */
+    uint64_t base, last; /* a log: base + 1 to last; a state: last is its position */
+    uint64_t base_term;
     uint64_t digest;                   /* sum over its entries or records, whatever their order */
     struct raft_hard_state hard_state; /* a state: the term of its position */
     struct uuid cluster, promised;     /* of the identity */

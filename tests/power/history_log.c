@@ -14,6 +14,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "raft/snapshot.h"
 #include "record.h"
 #include "stage.h"
 #include "store/store.h"
@@ -24,20 +25,21 @@ struct work {
     unsigned steps_max, writes_max; /* writes of one step */
     unsigned entries_max;           /* of one write */
     unsigned bytes_max;             /* of one entry */
-    unsigned truncate_pc, vote_pc, identity_pc;
+    unsigned truncate_pc, vote_pc, identity_pc, purge_pc;
     unsigned preload;      /* entries of the first write */
     unsigned reopen_every; /* steps; 0: never */
 };
 
 static const struct work works[] = {
-    {"log", 30, 1, 5, 300, 20, 15, 2, 0, 0},
-    {"group commit", 16, 8, 4, 200, 15, 10, 2, 0, 0},
-    {"votes", 40, 1, 0, 0, 0, 80, 20, 0, 0},
-    {"large values", 12, 2, 3, 40000, 15, 10, 0, 0, 0},
-    {"truncation", 24, 2, 12, 120, 50, 5, 0, 60, 0},
-    {"reopen", 16, 2, 4, 200, 15, 10, 5, 0, 3},
-    {"long log", 16, 3, 20, 100, 10, 10, 0, 1200, 0},
-    {"first start", 4, 1, 2, 100, 0, 20, 20, 0, 2},
+    {"log", 30, 1, 5, 300, 20, 15, 2, 0, 0, 0},
+    {"group commit", 16, 8, 4, 200, 15, 10, 2, 0, 0, 0},
+    {"votes", 40, 1, 0, 0, 0, 80, 20, 0, 0, 0},
+    {"large values", 12, 2, 3, 40000, 15, 10, 0, 0, 0, 0},
+    {"truncation", 24, 2, 12, 120, 50, 5, 0, 0, 60, 0},
+    {"reopen", 16, 2, 4, 200, 15, 10, 5, 0, 0, 3},
+    {"long log", 16, 3, 20, 100, 10, 10, 0, 0, 1200, 0},
+    {"first start", 4, 1, 2, 100, 0, 20, 20, 0, 0, 2},
+    {"purge", 24, 2, 12, 120, 10, 5, 0, 30, 150, 6},
 };
 
 #define INDICES_MAX 4096
@@ -86,15 +88,31 @@ uint64_t history_entry_digest(const struct raft_entry *e)
 
 /* ---- one write ---- */
 
+static uint64_t digest_at(const struct run *r, uint64_t index)
+{
+    struct raft_entry *e = history_entry(r->h, (struct raft_pos){r->terms[index], index});
+    uint64_t digest = history_entry_digest(e);
+    raft_entry_unref(&e);
+    return digest;
+}
+
 static void truncate(struct run *r, struct storage_write *w, uint64_t from)
 {
     w->truncate_from = from;
-    for (; r->now.last >= from; r->now.last--) {
-        struct raft_pos pos = {r->terms[r->now.last], r->now.last};
-        struct raft_entry *e = history_entry(r->h, pos);
-        r->now.digest -= history_entry_digest(e);
-        raft_entry_unref(&e);
-    }
+    for (; r->now.last >= from; r->now.last--)
+        r->now.digest -= digest_at(r, r->now.last);
+}
+
+/* The log begins later: entries up to a place of it are no longer wanted. */
+static void purge(struct run *r, struct storage_write *w)
+{
+    uint64_t to = rng_range(&r->rng, r->now.base + 1, r->now.last);
+    for (uint64_t i = r->now.base + 1; i <= to; i++)
+        r->now.digest -= digest_at(r, i);
+    r->now.base = to;
+    r->now.base_term = r->terms[to];
+    w->base = mem_zalloc(sizeof *w->base);
+    w->base->pos = (struct raft_pos){r->terms[to], to};
 }
 
 static void append(struct run *r, struct storage_write *w)
@@ -129,6 +147,8 @@ static struct storage_write *next_write(struct run *r)
         hs->term += rng_range(&r->rng, 1, 3);
         hs->vote = percent(r, 70) ? random_id(&r->rng) : UUID_ZERO;
     }
+    if (r->now.last > r->now.base && percent(r, k->purge_pc))
+        purge(r, w);
     if (r->now.last > r->now.base && percent(r, k->truncate_pc)) {
         uint64_t back = rng_range(&r->rng, 1, r->now.last - r->now.base);
         if (!percent(r, 10) && back > 20)
