@@ -86,7 +86,7 @@ static void write_store(struct buf *b, const struct node_status *s)
         return;
     prometheus_single(b, "crabcluster_log_bytes", "gauge", "Disk space of the log.", s->log_bytes);
     prometheus_single(b, "crabcluster_state_bytes", "gauge",
-                      "Disk space of the state and of snapshots.", s->state_bytes);
+                      "Disk space of the state, but for snapshots of it.", s->state_bytes);
     prometheus_single(b, "crabcluster_disk_free_bytes", "gauge",
                       "Disk space left for this process.", s->disk_free_bytes);
 }

@@ -37,8 +37,7 @@ void checkpoint_applied(struct driver *d, struct raft_entry *const entries[], un
 static bool is_due(const struct driver *d)
 {
     const struct checkpoint *c = &d->checkpoint;
-    if (d->o.checkpoint_entries == 0 || !d->storage->work || c->changed_ms == 0 ||
-        d->now_ms < c->retry_ms)
+    if (d->o.checkpoint_entries == 0 || c->changed_ms == 0 || d->now_ms < c->retry_ms)
         return false;
     uint64_t n = machine_applied(d->machine).index - c->pos.index;
     return n >= d->o.checkpoint_entries ||

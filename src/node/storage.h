@@ -112,7 +112,7 @@ struct storage_events {
 /* For /metrics. */
 struct storage_stats {
     uint64_t log_bytes;       /* that the log takes on the disk */
-    uint64_t state_bytes;     /* that state and snapshots take */
+    uint64_t state_bytes;     /* that the state takes, but for snapshots made of it */
     uint64_t disk_free_bytes; /* that this process may still take */
 };
 
@@ -120,8 +120,7 @@ struct storage_stats {
 struct storage {
     void (*write)(struct storage *s, struct storage_write *w); /* takes w */
     void (*load)(struct storage *s, struct storage_load *l);   /* takes l */
-    /* Takes j. NULL: keeps a log only, and no checkpoints are asked for. */
-    void (*work)(struct storage *s, struct storage_job *j);
+    void (*work)(struct storage *s, struct storage_job *j);    /* takes j */
     /* What is known now. Thread-safe, and does not wait for the disk: may be of a moment ago. NULL:
      * nothing is. */
     void (*stats)(struct storage *s, struct storage_stats *ret_stats);

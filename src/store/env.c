@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -153,6 +155,21 @@ int store_env_check(MDB_txn *txn, const MDB_dbi tables[], unsigned n)
     if ((txn_id > 1 && last_txn != txn_id) || pages + free_pages != info.me_last_pgno + 1)
         return MDB_CORRUPTED;
     return 0;
+}
+
+/* File systems have these figures in memory. */
+void store_env_space(MDB_env *env, uint64_t *ret_used, uint64_t *ret_free)
+{
+    mdb_filehandle_t fd;
+    struct stat file;
+    struct statvfs system;
+    *ret_used = *ret_free = 0;
+    if (mdb_env_get_fd(env, &fd) != 0)
+        return;
+    if (fstat(fd, &file) == 0)
+        *ret_used = (uint64_t)file.st_blocks * 512; /* of this size everywhere, stat(2) */
+    if (fstatvfs(fd, &system) == 0)
+        *ret_free = (uint64_t)system.f_bavail * system.f_frsize;
 }
 
 int store_env_remove(const char *path, struct buf *reason)

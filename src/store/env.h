@@ -34,6 +34,9 @@ MUST_CHECK int store_env_open(const char *path, size_t map_bytes, MDB_env **ret_
  * go over pages in use. In a read transaction, with every table of the environment (n of them)
  * beside the main one. Reads the free list. Codes are LMDB's: MDB_CORRUPTED. */
 int store_env_check(MDB_txn *txn, const MDB_dbi tables[], unsigned n);
+/* The disk space that its file takes, and that is left beside it for this process; 0: not known.
+ * Any thread. */
+void store_env_space(MDB_env *env, uint64_t *ret_used, uint64_t *ret_free);
 /* Removes the directory `path` with an environment in it that nobody has open; it need not be
  * there. Errors with a reason. */
 MUST_CHECK int store_env_remove(const char *path, struct buf *reason);

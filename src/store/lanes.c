@@ -371,6 +371,14 @@ struct state *store_lanes_state(struct store_lanes *l)
     return l->state;
 }
 
+uint64_t store_lanes_state_bytes(struct store_lanes *l)
+{
+    pthread_mutex_lock(&l->lock); /* what is in force now may be closed a moment later */
+    struct state_stats stats = state_stats(l->state);
+    pthread_mutex_unlock(&l->lock);
+    return stats.used_bytes + stats.run_bytes;
+}
+
 void store_lanes_start(struct store_lanes *l, const struct storage_events *events)
 {
     l->events = *events;

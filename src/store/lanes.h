@@ -36,6 +36,9 @@ void store_lanes_stop(struct store_lanes *l);
 /* Any thread; takes j. */
 void store_lanes_work(struct store_lanes *l, struct storage_job *j);
 
+/* Any thread. The disk space of the state in force. */
+uint64_t store_lanes_state_bytes(struct store_lanes *l);
+
 /* The log's thread. The generation made of the snapshot that was received completely under this
  * id; 0: there is none. */
 uint64_t store_lanes_ready(struct store_lanes *l, uint64_t snapshot_id);

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/env.h"
 #include "store/txn.h"
 
 /* Writes merged into one transaction, beyond which the next begins: LMDB keeps
@@ -59,6 +60,13 @@ static void queue_load(struct storage *s, struct storage_load *l)
 static void queue_job(struct storage *s, struct storage_job *j)
 {
     store_lanes_work(of(s)->lanes, j);
+}
+
+static void tell_stats(struct storage *s, struct storage_stats *ret_stats)
+{
+    struct store_thread *t = of(s);
+    store_env_space(t->log->env, &ret_stats->log_bytes, &ret_stats->disk_free_bytes);
+    ret_stats->state_bytes = store_lanes_state_bytes(t->lanes);
 }
 
 static void die(struct store_thread *t, const char *what, const char *why)
@@ -194,7 +202,8 @@ struct store_thread *store_thread_new(struct store_log *log, struct store_lanes 
                                       const struct store_options *options)
 {
     struct store_thread *t = mem_zalloc(sizeof *t);
-    t->storage = (struct storage){.write = queue_write, .load = queue_load, .work = queue_job};
+    t->storage = (struct storage){
+        .write = queue_write, .load = queue_load, .work = queue_job, .stats = tell_stats};
     t->log = log;
     t->lanes = lanes;
     t->options = *options;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -427,6 +428,42 @@ static void test_open_with_little_address_space_takes_a_smaller_map(void **state
     fixture_append(f, 1, 100, 1);
 }
 
+static struct storage_stats stats_of(struct store_fixture *f)
+{
+    struct storage *s = store_storage(f->store);
+    struct storage_stats stats = {0};
+    s->stats(s, &stats);
+    return stats;
+}
+
+static void test_stats_tell_the_disk_space_taken_and_left(void **state)
+{
+    struct store_fixture *f = *state;
+    char path[128];
+    struct stat st;
+    struct statvfs fs;
+    fixture_open(f);
+    struct storage_stats before = stats_of(f);
+    snprintf(path, sizeof path, "%s/state-1/data.mdb", f->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_in_range(before.state_bytes, 4096, (uintmax_t)st.st_size);
+    struct storage_write *w = fixture_write_new(1, 1, 1, 1);
+    raft_entry_unref(&w->entries[0]);
+    w->entries[0] = raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){1, 1}, 4 << 20);
+    memset(w->entries[0]->data, 'x', 4 << 20);
+    fixture_submit(f, w);
+    fixture_wait(f, 1);
+    struct storage_stats after = stats_of(f);
+    snprintf(path, sizeof path, "%s/log/data.mdb", f->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(after.log_bytes, st.st_blocks * 512);
+    assert_true(after.log_bytes >= before.log_bytes + (4 << 20));
+    assert_int_equal(after.state_bytes, before.state_bytes);
+    assert_int_equal(statvfs(f->dir, &fs), 0);
+    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize; /* others write, too */
+    assert_in_range(after.disk_free_bytes, free_bytes / 2, free_bytes + (1 << 30));
+}
+
 int main(void)
 {
 #define STORE_TEST(name)                                                                           \
@@ -449,6 +486,7 @@ int main(void)
         STORE_TEST(test_load_stops_before_bytes_max_is_passed),
         STORE_TEST(test_load_after_truncation_sees_the_new_entries),
         STORE_TEST(test_full_map_is_fatal_and_nothing_more_is_answered),
+        STORE_TEST(test_stats_tell_the_disk_space_taken_and_left),
         STORE_TEST(test_open_with_little_address_space_takes_a_smaller_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
