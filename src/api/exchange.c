@@ -141,6 +141,8 @@ void http_exchange_free(struct http_exchange *x)
 {
     if (!x->route->peer)
         atomic_fetch_sub(&x->server->n_in_flight, 1);
+    if (x->stream)
+        x->stream->end(x);
     release(x);
     node_request_free(&x->request);
     json_object_put(x->json);

@@ -35,6 +35,10 @@ void metrics_finish(struct http_exchange *x);
 void peer_start(struct http_exchange *x);
 void peer_finish(struct http_exchange *x);
 
+/* snapshot.c */
+void snapshot_start(struct http_exchange *x);
+void snapshot_finish(struct http_exchange *x);
+
 /* prometheus.c: the text form of /metrics. */
 void prometheus_write(struct http_server *server, const struct node_status *status,
                       struct buf *out);

@@ -8,6 +8,11 @@
  *                     http_submit(): the node has it, the connection sleeps
  *                                                           |
  *                              finish() on the loop again <-+
+ *
+ * An answer may be a stream: finish() sets x->stream, and its bytes are asked
+ * of the node one piece after the other, as the client takes them:
+ *
+ *      more() -> http_submit() ... take() -> the piece is sent -> more() ... end()
  */
 #ifndef API_HTTP_H
 #define API_HTTP_H
@@ -68,6 +73,21 @@ struct http_headers {
 
 #define HTTP_REQUEST_ID_MAX 64
 
+struct http_exchange;
+
+/* An answer whose bytes come piece by piece, in constant memory. */
+struct http_stream {
+    /* The bytes from `at` on are wanted: asks for some by http_submit(). */
+    void (*more)(struct http_exchange *x, uint64_t at);
+    /* The node is done with that: x->out becomes what comes next, or stays empty, and then the
+     * connection is cut, so that the client knows that it has not everything. */
+    void (*take)(struct http_exchange *x);
+    /* All was sent, or the client is gone. */
+    void (*end)(struct http_exchange *x);
+};
+
+#define HTTP_STREAM_SIZE_UNKNOWN UINT64_MAX /* for HEAD only */
+
 struct http_exchange {
     struct http_server *server;
     struct http_loop *loop;
@@ -90,13 +110,20 @@ struct http_exchange {
     unsigned status;
     struct buf out;           /* owned */
     const char *content_type; /* static; NULL: application/json */
+    uint64_t revision;        /* 0: no such header */
+    char disposition[64];     /* Content-Disposition; empty: none */
     char allow[32];           /* of a 405 */
     unsigned retry_after_s;   /* 0: no such header */
     bool close;
+    bool v1;                          /* the path is of /v1, and so is the shape of errors */
+    const struct http_stream *stream; /* NULL: out is the whole body */
+    uint64_t stream_size, stream_at;  /* bytes; out begins at stream_at */
+    bool stream_failed;               /* no more can be had */
+    uint64_t snapshot;                /* that is open for this stream; 0: none */
     char request_id[HTTP_REQUEST_ID_MAX + 1];
 };
 
-/* Gives r to the node, with the request's deadline. The route's finish() is
+/* Gives r to the node, with the request's deadline unless it has one. The route's finish() is
  * called when it is done. Takes r. */
 void http_submit(struct http_exchange *x, struct node_request *r);
 

@@ -37,6 +37,9 @@
 #define CONNECTION_BYTES (24 * KIB)
 #define SUBMIT_BATCH     64 /* requests that the node gets at once */
 
+#define STREAM_BLOCK_BYTES (64 * KIB) /* given to libmicrohttpd at once */
+#define STREAM_STALL_S     30         /* a client that takes nothing of a stream is cut */
+
 struct socket_mail {
     struct socket_mail *next;
     int fd;
@@ -120,7 +123,8 @@ void http_submit(struct http_exchange *x, struct node_request *r)
     x->loop->n_parked++;
     r->owner = x;
     r->done = on_done;
-    r->deadline_ms = clock_now_ms() + x->server->request_timeout_ms;
+    if (r->deadline_ms == 0)
+        r->deadline_ms = clock_now_ms() + x->server->request_timeout_ms;
     list_push_back(&x->loop->unsent, &r->link);
     if (++x->loop->n_unsent == SUBMIT_BATCH)
         submit_all(x->loop);
@@ -140,7 +144,12 @@ static void add_socket(struct http_loop *l, struct socket_mail *m)
 static void finish(struct http_exchange *x)
 {
     x->loop->n_parked--;
-    x->route->finish(x);
+    if (x->stream) {
+        x->stream->take(x);
+        x->stream_failed = x->out.len == 0;
+    } else {
+        x->route->finish(x);
+    }
     ASSERT(x->status != 0);
     MHD_resume_connection(x->connection);
 }
@@ -233,11 +242,17 @@ static const char *leader_text(struct http_loop *l)
     return uuid_is_zero(leader) ? NULL : l->leader_text;
 }
 
+static void add_number(struct MHD_Response *r, const char *name, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    add_header(r, name, text);
+}
+
 static void add_headers(struct http_exchange *x, struct MHD_Response *r)
 {
     const char *leader = leader_text(x->loop);
     bool closing = x->close || (!x->route->peer && atomic_load(&x->server->draining));
-    char seconds[16];
     add_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
                x->content_type ? x->content_type : "application/json");
     add_header(r, "X-Crabcluster-Node", x->server->node_text);
@@ -246,26 +261,73 @@ static void add_headers(struct http_exchange *x, struct MHD_Response *r)
     add_header(r, "X-Request-Id", x->request_id);
     if (x->allow[0])
         add_header(r, MHD_HTTP_HEADER_ALLOW, x->allow);
-    if (x->retry_after_s) {
-        snprintf(seconds, sizeof seconds, "%u", x->retry_after_s);
-        add_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-    }
+    if (x->retry_after_s)
+        add_number(r, MHD_HTTP_HEADER_RETRY_AFTER, x->retry_after_s);
+    if (x->revision)
+        add_number(r, "X-Crabcluster-Revision", x->revision);
+    if (x->disposition[0])
+        add_header(r, MHD_HTTP_HEADER_CONTENT_DISPOSITION, x->disposition);
     if (closing)
         add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
-static enum MHD_Result send_answer(struct http_exchange *x)
+/* What of the piece in x->out is wanted, if anything. */
+static size_t copy_piece(const struct http_exchange *x, uint64_t at, char *to, size_t max)
 {
-    unsigned idle_s = x->place->kind == PLACE_WAITING ? PLACE_WAITING_S : PLACE_IDLE_S;
+    if (at < x->stream_at || at - x->stream_at >= x->out.len)
+        return 0;
+    size_t offset = (size_t)(at - x->stream_at), left = x->out.len - offset;
+    size_t len = left < max ? left : max;
+    memcpy(to, x->out.data + offset, len);
+    return len;
+}
+
+/* libmicrohttpd wants more of a stream. Without more at hand the connection sleeps until the node
+ * has answered; it is asked again then. */
+static ssize_t on_stream(void *cls, uint64_t at, char *to, size_t max)
+{
+    struct http_exchange *x = cls;
+    size_t len = copy_piece(x, at, to, max);
+    if (len > 0)
+        return (ssize_t)len;
+    if (x->stream_failed || atomic_load(&x->loop->stopping))
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    x->stream_at = at;
+    buf_clear(&x->out);
+    x->stream->more(x, at);
+    MHD_suspend_connection(x->connection);
+    return 0;
+}
+
+static struct MHD_Response *make_response(struct http_exchange *x)
+{
     size_t len;
+    if (x->stream)
+        return MHD_create_response_from_callback(x->stream_size, STREAM_BLOCK_BYTES, on_stream, x,
+                                                 NULL);
     uint8_t *body = buf_take(&x->out, &len);
     struct MHD_Response *r = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
-    if (!r) {
+    if (!r)
         mem_free(body);
+    return r;
+}
+
+static unsigned idle_s(const struct http_exchange *x)
+{
+    if (x->place->kind == PLACE_WAITING)
+        return PLACE_WAITING_S;
+    if (!x->stream)
+        return PLACE_IDLE_S;
+    return x->server->options->stall_s ? x->server->options->stall_s : STREAM_STALL_S;
+}
+
+static enum MHD_Result send_answer(struct http_exchange *x)
+{
+    struct MHD_Response *r = make_response(x);
+    if (!r)
         return MHD_NO;
-    }
     add_headers(x, r);
-    MHD_set_connection_option(x->connection, MHD_CONNECTION_OPTION_TIMEOUT, idle_s);
+    MHD_set_connection_option(x->connection, MHD_CONNECTION_OPTION_TIMEOUT, idle_s(x));
     enum MHD_Result queued = MHD_queue_response(x->connection, x->status, r);
     MHD_destroy_response(r);
     stats_count(&x->loop->stats, route_number(x->route), x->method, x->status,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/reply.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,9 +30,46 @@ void reply_err_json(struct http_exchange *x, unsigned status, const char *json)
     x->status = status;
 }
 
+/* ---- /v1 ---- */
+
+/* "TooLarge" as "too_large". */
+static void put_code(struct buf *out, const char *name)
+{
+    for (const char *p = name; *p; p++) {
+        char c = (char)tolower((unsigned char)*p);
+        if (p > name && isupper((unsigned char)*p))
+            buf_append(out, "_", 1);
+        buf_append(out, &c, 1);
+    }
+}
+
+/* Nothing was done, and it may go better another time. */
+static bool is_retryable(unsigned status)
+{
+    return status == 429 || status == 503;
+}
+
+static void reply_v1(struct http_exchange *x, unsigned status, const char *name, const char *text)
+{
+    buf_clear(&x->out);
+    buf_append_str(&x->out, "{\"error\":{\"code\":\"");
+    put_code(&x->out, name);
+    buf_append_str(&x->out, "\",\"message\":");
+    json_out_text(&x->out, text, strlen(text));
+    buf_printf(&x->out, ",\"retryable\":%s,\"request_id\":\"%s\",\"details\":{}}}",
+               is_retryable(status) ? "true" : "false", x->request_id);
+    x->status = status;
+}
+
+/* ---- both ---- */
+
 static void reply_text(struct http_exchange *x, unsigned status, const char *before,
                        const char *name, const char *after, const char *text)
 {
+    if (x->v1) {
+        reply_v1(x, status, name, text);
+        return;
+    }
     buf_clear(&x->out);
     buf_printf(&x->out, "{\"Err\":%s{\"%s\":", before, name);
     json_out_text(&x->out, text, strlen(text));
@@ -71,14 +109,15 @@ bool reply_read_json(struct http_exchange *x)
 static void reply_uninitialized(struct http_exchange *x)
 {
     const struct api_options *o = x->server->options;
+    unsigned status = x->v1 ? 409 : 503;
     const char *here = o->advertise_addr ? o->advertise_addr : o->bind_addr;
     if (o->has_peers)
-        reply_api_err(x, 503, "Uninitialized",
+        reply_api_err(x, status, "Uninitialized",
                       "this node belongs to no cluster yet: it forms one with the peers of its "
                       "configuration as soon as all of them answer; see the log of the first one "
                       "in the list");
     else
-        reply_api_err(x, 503, "Uninitialized",
+        reply_api_err(x, status, "Uninitialized",
                       "this node belongs to no cluster yet. To make it a cluster of its own: "
                       "curl -X POST http://%s/init . To add it to a cluster that exists, ask a "
                       "member M of that: curl -d '[\"%s\",\"%s\"]' http://M/add-learner",
@@ -91,13 +130,19 @@ void reply_node_error(struct http_exchange *x)
     switch (err) {
     case ERR_NO_LEADER:
     case ERR_NOT_LEADER:
-        reply_err_json(
-            x, 503,
-            "{\"APIError\":{\"ForwardToLeader\":{\"leader_id\":null,\"leader_node\":null}}}");
+        if (x->v1)
+            reply_v1(x, 503, "NoLeader", "no leader was known in time; nothing was done");
+        else
+            reply_err_json(
+                x, 503,
+                "{\"APIError\":{\"ForwardToLeader\":{\"leader_id\":null,\"leader_node\":null}}}");
         return;
     case ERR_UNKNOWN:
     case ERR_TIMEOUT:
-        reply_err_json(x, 504, "{\"APIError\":\"Timeout\"}");
+        if (x->v1)
+            reply_v1(x, 504, err == ERR_UNKNOWN ? "OutcomeUnknown" : "Timeout", err_text(err));
+        else
+            reply_err_json(x, 504, "{\"APIError\":\"Timeout\"}");
         return;
     case ERR_UNINITIALIZED:
         reply_uninitialized(x);
@@ -107,7 +152,8 @@ void reply_node_error(struct http_exchange *x)
         x->retry_after_s = 1;
         return;
     case ERR_NO_SPACE:
-        reply_api_err(x, 507, "NoSpace", "the disk or the quota is full; nothing was done");
+        reply_api_err(x, 507, x->v1 ? "DiskFull" : "NoSpace",
+                      "the disk or the quota is full; nothing was done");
         return;
     case ERR_SHUTDOWN:
         reply_api_err(x, 503, "ShuttingDown", "this node is shutting down; ask another one");

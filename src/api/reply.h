@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Answers in the classic dialect. HTTP statuses are chosen here and in the
- * handlers and nowhere else.
+ * Answers in the classic dialect, and errors in the shape of /v1 where the path
+ * is of that. HTTP statuses are chosen here and in the handlers and nowhere else.
  */
 #ifndef API_REPLY_H
 #define API_REPLY_H
@@ -13,7 +13,8 @@ void reply_ok(struct http_exchange *x);
 void reply_ok_word(struct http_exchange *x, const char *word);
 /* {"Err":json} */
 void reply_err_json(struct http_exchange *x, unsigned status, const char *json);
-/* {"Err":{"name":"text"}}; the text is escaped. Replaces what x->out held. */
+/* {"Err":{"name":"text"}}, or the same in the shape of /v1; the text is escaped. Replaces what
+ * x->out held. */
 void reply_err(struct http_exchange *x, unsigned status, const char *name, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* {"Err":{"APIError":{"name":"text"}}} */

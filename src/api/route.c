@@ -38,6 +38,10 @@ static const struct route table[] = {
      .start = write_start,
      .finish = write_finish},
     {.path = "/read", .method = HTTP_POST, .start = read_start, .finish = read_finish},
+    {.path = "/v1/snapshot",
+     .method = HTTP_GET,
+     .start = snapshot_start,
+     .finish = snapshot_finish},
     PEER("append", APPEND),
     PEER("vote", VOTE),
     PEER("read-index", READ_INDEX),
@@ -218,6 +222,7 @@ static void find_route(struct http_exchange *x, const char *target)
     size_t len = 0;
     int err = decode_path(target, path, sizeof path - 1, &len);
     path[len] = 0;
+    x->v1 = strncmp(path, "/v1/", 4) == 0;
     bool whole = !err && strlen(path) == len;
     const struct route *r = whole ? find(path, x->method) : NULL;
     const struct route *other = whole ? first_of_path(path) : NULL;

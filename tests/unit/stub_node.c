@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "kv/kv.h"
 
-#define TYPES (NODE_PEER + 1)
+#define TYPES (NODE_SNAPSHOT_CLOSE + 1)
 
 struct node {
     pthread_mutex_t lock;
@@ -26,6 +26,7 @@ struct node {
     struct node_request answer[TYPES]; /* err and ret */
     struct node_status status;
     int peer_status;
+    uint64_t backup_size, backup_revision;
 };
 
 struct node_request *node_request_new(enum node_request_type type)
@@ -46,6 +47,8 @@ void node_request_free(struct node_request **r)
     } else if (it->type == NODE_PEER) {
         buf_free(&it->in.peer.body);
         buf_free(&it->ret.reply.body);
+    } else if (it->type == NODE_SNAPSHOT_READ) {
+        buf_free(&it->ret.snapshot.data);
     } else if (it->type == NODE_STATUS) {
         mem_free(it->ret.status);
     }
@@ -74,6 +77,21 @@ static void serve_write(struct node *n, struct node_request *r)
     buf_append(&r->ret.write.answer, result.answer, result.answer_len);
 }
 
+uint8_t stub_node_backup_byte(uint64_t i)
+{
+    return (uint8_t)(i * 2654435761u >> 13);
+}
+
+static void serve_piece(const struct node *n, struct node_request *r)
+{
+    ASSERT(r->in.snapshot.id == 7);
+    ASSERT(r->in.snapshot.offset + r->in.snapshot.len <= n->backup_size);
+    buf_reserve(&r->ret.snapshot.data, r->in.snapshot.len);
+    for (uint32_t i = 0; i < r->in.snapshot.len; i++)
+        r->ret.snapshot.data.data[i] = stub_node_backup_byte(r->in.snapshot.offset + i);
+    r->ret.snapshot.data.len = r->in.snapshot.len;
+}
+
 /* With the lock held. */
 static void serve(struct node *n, struct node_request *r)
 {
@@ -90,6 +108,17 @@ static void serve(struct node *n, struct node_request *r)
     case NODE_PEER:
         r->ret.reply.http_status = n->peer_status;
         buf_append(&r->ret.reply.body, r->in.peer.body.data, r->in.peer.body.len);
+        break;
+    case NODE_SNAPSHOT_OPEN:
+        r->ret.snapshot.id = 7;
+        r->ret.snapshot.size = n->backup_size;
+        r->ret.snapshot.at = (struct node_log_id){n->backup_revision, 1, n->id};
+        break;
+    case NODE_SNAPSHOT_READ:
+        if (!r->err)
+            serve_piece(n, r);
+        break;
+    case NODE_SNAPSHOT_CLOSE:
         break;
     default:
         r->ret = answer->ret;
@@ -208,6 +237,14 @@ void stub_node_set_status(struct node *n, const struct node_status *status)
 {
     pthread_mutex_lock(&n->lock);
     n->status = *status;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void stub_node_set_backup(struct node *n, uint64_t size, uint64_t revision)
+{
+    pthread_mutex_lock(&n->lock);
+    n->backup_size = size;
+    n->backup_revision = revision;
     pthread_mutex_unlock(&n->lock);
 }
 

@@ -20,6 +20,9 @@ void stub_node_script(struct node *n, enum node_request_type type, int err,
 /* What NODE_PEER gets. The reply is the request's body. */
 void stub_node_script_peer(struct node *n, int http_status);
 void stub_node_set_status(struct node *n, const struct node_status *status);
+/* What backups hold: size bytes, of which stub_node_backup_byte(i) is the i-th. */
+void stub_node_set_backup(struct node *n, uint64_t size, uint64_t revision);
+uint8_t stub_node_backup_byte(uint64_t i);
 void stub_node_set_leader(struct node *n, struct uuid leader);
 
 /* While it holds, no request is completed. */

@@ -106,7 +106,6 @@ static const struct refusal refusals[] = {
     {"/read?pretty", "\"k\"", 501, "not_implemented"},
     {"/read?colour=red", "\"k\"", 400, "colour"},
     {"/nothing", "", 404, "NoSuchPath"},
-    {"/v1/kv/k", "", 404, "NoSuchPath"},
     {"/healthz", "", 404, "NoSuchPath"},
     {"/", "", 404, "NoSuchPath"},
     {"/write/", "", 404, "NoSuchPath"},
@@ -120,7 +119,7 @@ static const struct refusal refusals[] = {
 static unsigned total(struct fixture *f)
 {
     unsigned n = 0;
-    for (int t = NODE_WRITE; t <= NODE_PEER; t++)
+    for (int t = NODE_WRITE; t <= NODE_SNAPSHOT_CLOSE; t++)
         n += stub_node_count(f->node, (enum node_request_type)t);
     return n;
 }
