@@ -13,7 +13,8 @@
 #include "base/mem.h"
 #include "node/driver.h"
 
-#define RETRY_MS 5000 /* after a disk that was full */
+#define RETRY_MS      5000 /* after a disk that was full */
+#define BEHIND_FACTOR 4    /* times checkpoint_bytes in memory, when merging does not keep up */
 
 static void sample_tail(struct checkpoint *c, uint64_t index, size_t step)
 {
@@ -97,12 +98,18 @@ void checkpoint_pump(struct driver *d)
     struct raft_status s = raft_status(d->raft);
     if (!c->job && is_due(d) && s.applied == s.commit)
         freeze(d);
-    if (!c->job || s.durable < c->job->frozen->applied.index)
+    if (!c->job || s.durable < c->job->frozen->applied.index || d->now_ms < c->retry_ms)
         return;
     c->under_way = true;
     c->job->asked_us = figures_clock_us(d);
     d->storage->work(d->storage, c->job);
     c->job = NULL;
+}
+
+bool checkpoint_is_behind(const struct driver *d)
+{
+    return (d->checkpoint.job || d->checkpoint.under_way) &&
+           machine_stats(d->machine).memtable_bytes > BEHIND_FACTOR * d->o.checkpoint_bytes;
 }
 
 /* There may be room again later: nothing is lost, the frozen memtable is still read. */

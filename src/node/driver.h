@@ -66,7 +66,7 @@ struct writes {
     struct list waiting;   /* struct write, by seq */
     struct list proposed;  /* struct proposed */
     struct list forwarded; /* struct forwarded: batches of other nodes, not answered yet */
-    struct list held;      /* struct node_request: FORWARDs until a transfer is over */
+    struct list held;      /* struct node_request: FORWARDs that may not be proposed yet */
     struct write **by_seq; /* ring, cap a power of two */
     uint64_t cap;
     uint64_t boot; /* of this node's session */
@@ -274,6 +274,8 @@ void checkpoint_applied(struct driver *d, struct raft_entry *const entries[], un
 void checkpoint_pump(struct driver *d);
 /* Takes j. */
 void checkpoint_done(struct driver *d, struct storage_job *j);
+/* The disk takes the state in more slowly than it changes: what is not proposed yet is to wait. */
+bool checkpoint_is_behind(const struct driver *d);
 void checkpoint_free(struct driver *d);
 
 /* backup.c */

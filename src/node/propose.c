@@ -273,6 +273,8 @@ void writes_pump(struct driver *d)
         return; /* nobody would take them: not a member yet, as far as was applied here, or no more
                  */
     if (s.role == RAFT_LEADER) {
+        if (checkpoint_is_behind(d))
+            return;
         while (!list_is_empty(&d->writes.waiting) && propose_some(d))
             ;
         return;
@@ -378,12 +380,18 @@ static void fail_forwarded(struct driver *d, struct forwarded *b, int err)
     answer_forwarded(d, b);
 }
 
+/* Nothing is proposed while leadership is handed over, or memory fills faster than the disk. */
+static bool must_hold(const struct driver *d)
+{
+    return !uuid_is_zero(raft_status(d->raft).transfer_to) || checkpoint_is_behind(d);
+}
+
 /* Looked at again from the beginning when it is known who leads. */
 void writes_release_held(struct driver *d)
 {
     struct list *it, held;
     list_init(&held);
-    if (uuid_is_zero(raft_status(d->raft).transfer_to))
+    if (!must_hold(d))
         list_splice(&held, &d->writes.held);
     while ((it = list_pop_front(&held)) != NULL)
         peer_request(d, LIST_ENTRY(it, struct node_request, link));
@@ -391,7 +399,7 @@ void writes_release_held(struct driver *d)
 
 void writes_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m)
 {
-    if (!uuid_is_zero(raft_status(d->raft).transfer_to)) {
+    if (must_hold(d)) {
         list_push_back(&d->writes.held, &r->link);
         return;
     }

@@ -26,8 +26,9 @@ struct lane {
     struct list jobs; /* struct storage_job */
 };
 
-/* A generation that waits to be installed, or to be closed. */
+/* A generation that waits to be installed, or to be closed and deleted. */
 struct generation {
+    struct list link;
     uint64_t number, snapshot_id;
     struct state *state;
 };
@@ -46,7 +47,7 @@ struct store_lanes {
     uint64_t generation;     /* of it */
     uint64_t last_number;    /* of all that were made */
     struct generation ready; /* state NULL: none */
-    struct generation old;   /* was in force; the checkpoint lane closes it */
+    struct list old;         /* struct generation: were in force; the checkpoint lane ends them */
     struct lane lanes[LANES];
 };
 
@@ -116,34 +117,43 @@ static int checkpoint(struct store_lanes *l, struct storage_job *j, struct buf *
     return err;
 }
 
-static void close_old(struct store_lanes *l)
+/* Closes a state that counts no more, or never did, and deletes it. */
+static void end_generation(struct store_lanes *l, struct generation *g)
 {
     struct buf reason = BUF_INIT;
-    pthread_mutex_lock(&l->lock);
-    struct state *old = l->old.state;
-    uint64_t generation = l->generation;
-    l->old.state = NULL;
-    pthread_mutex_unlock(&l->lock);
-    if (!old)
-        return;
-    state_close(&old);
-    if (state_remove_others(l->dir, generation, &reason) != 0)
+    state_close(&g->state);
+    if (state_remove_generation(l->dir, g->number, &reason) != 0)
         LOG_WARN("%s", buf_str(&reason)); /* tried again at the next start */
     buf_free(&reason);
+}
+
+static void end_old(struct store_lanes *l)
+{
+    struct list gone, *it;
+    list_init(&gone);
+    pthread_mutex_lock(&l->lock);
+    list_splice(&gone, &l->old);
+    pthread_mutex_unlock(&l->lock);
+    while ((it = list_pop_front(&gone)) != NULL) {
+        struct generation *g = LIST_ENTRY(it, struct generation, link);
+        end_generation(l, g);
+        mem_free(g);
+    }
 }
 
 /* ---- snapshots that are received ---- */
 
 static void forget_ready(struct store_lanes *l, uint64_t snapshot_id)
 {
-    struct state *gone = NULL;
+    struct generation gone = {0};
     pthread_mutex_lock(&l->lock);
     if (l->ready.state && l->ready.snapshot_id == snapshot_id) {
-        gone = l->ready.state;
+        gone = l->ready;
         l->ready.state = NULL;
     }
     pthread_mutex_unlock(&l->lock);
-    state_close(&gone); /* its directory goes with the next one, or at the next start */
+    if (gone.state)
+        end_generation(l, &gone);
 }
 
 /* All pieces are there: makes them a generation. */
@@ -170,7 +180,8 @@ static int complete(struct store_lanes *l, struct storage_job *j, struct buf *re
     struct generation before = l->ready;
     l->ready = g;
     pthread_mutex_unlock(&l->lock);
-    state_close(&before.state);
+    if (before.state)
+        end_generation(l, &before);
     return 0;
 }
 
@@ -200,15 +211,17 @@ int store_lanes_installed(struct store_lanes *l, struct storage_write *w, struct
 {
     pthread_mutex_lock(&l->lock);
     ASSERT(l->ready.state && l->ready.snapshot_id == w->install->id);
-    ASSERT(!l->old.state); /* one after the other: the core waits for each */
-    l->old.state = l->state;
+    struct generation *old = mem_zalloc(sizeof *old);
+    old->number = l->generation;
+    old->state = l->state;
+    list_push_back(&l->old, &old->link);
     l->state = l->ready.state;
     l->generation = l->ready.number;
     l->ready.state = NULL;
     struct state *state = l->state;
     w->state = state_base(state);
     w->state->ops->ref(w->state);
-    pthread_cond_signal(&l->lanes[LANE_CHECKPOINT].more); /* which closes the old one */
+    pthread_cond_signal(&l->lanes[LANE_CHECKPOINT].more); /* which ends the old one */
     pthread_mutex_unlock(&l->lock);
     state_start(state);
     return state_meta(state, &w->meta, reason);
@@ -256,15 +269,15 @@ static void *run(void *arg)
     struct store_lanes *l = lane->owner;
     pthread_mutex_lock(&l->lock);
     while (!l->stopping) {
-        bool must_close = lane->kind == LANE_CHECKPOINT && l->old.state;
+        bool has_old = lane->kind == LANE_CHECKPOINT && !list_is_empty(&l->old);
         struct list *it = list_pop_front(&lane->jobs);
-        if (!it && !must_close) {
+        if (!it && !has_old) {
             pthread_cond_wait(&lane->more, &l->lock);
             continue;
         }
         pthread_mutex_unlock(&l->lock);
-        if (must_close)
-            close_old(l);
+        if (has_old)
+            end_old(l);
         if (it)
             work(l, LIST_ENTRY(it, struct storage_job, link));
         pthread_mutex_lock(&l->lock);
@@ -345,6 +358,7 @@ int store_lanes_open(const char *dir, uint64_t generation, bool may_begin,
                                               .merged = on_merged,
                                               .meta_pos = options->meta_pos,
                                               .ctx = l};
+    list_init(&l->old);
     pthread_mutex_init(&l->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -420,7 +434,7 @@ void store_lanes_close(struct store_lanes **lanes)
         }
         pthread_cond_destroy(&l->lanes[i].more);
     }
-    state_close(&l->old.state);
+    end_old(l);
     state_close(&l->ready.state);
     state_close(&l->state);
     pthread_cond_destroy(&l->merged);

@@ -128,6 +128,14 @@ int state_remove_others(const char *dir, uint64_t gen, struct buf *reason)
     return each_name(dir, remove_other, &removal, reason);
 }
 
+int state_remove_generation(const char *dir, uint64_t gen, struct buf *reason)
+{
+    char *path = state_generation_path(dir, gen);
+    int err = remove_leftover(path, reason);
+    mem_free(path);
+    return err;
+}
+
 /* ---- a new generation ---- */
 
 static int move_run(const char *path, const char *run_path, struct buf *reason)

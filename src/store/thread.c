@@ -106,6 +106,16 @@ static size_t write_bytes(const struct storage_write *w)
     return bytes;
 }
 
+/* The generation that the write installs; 0: none. */
+static uint64_t installs(struct store_thread *t, const struct storage_write *w)
+{
+    if (!w->install)
+        return 0;
+    uint64_t generation = store_lanes_ready(t->lanes, w->install->id);
+    ASSERT(generation != 0); /* the core was told that it is complete */
+    return generation;
+}
+
 /* Moves writes from the queue into one transaction and commits it. */
 static int commit_some(struct store_thread *t, struct list *writes, struct list *done, int *ret_rc)
 {
@@ -116,7 +126,7 @@ static int commit_some(struct store_thread *t, struct list *writes, struct list 
         struct list *it = list_pop_front(writes);
         struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
         list_push_back(done, it);
-        store_txn_apply(&txn, w, w->install ? store_lanes_ready(t->lanes, w->install->id) : 0);
+        store_txn_apply(&txn, w, installs(t, w));
         bytes += write_bytes(w);
     } while (!list_is_empty(writes) && bytes < TXN_BYTES_MAX);
     return store_txn_commit(&txn, ret_rc);
