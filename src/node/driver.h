@@ -258,6 +258,8 @@ bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_
 /* peer.c */
 void peer_request(struct driver *d, struct node_request *r);
 void peer_send(struct driver *d, const struct raft_message *m);
+/* Answers a request of a peer with a status and a line for people. Takes r. */
+void peer_fail(struct node_request *r, int http_status, const char *why);
 /* Answers a request of a peer with an encoded message. Takes r. */
 void peer_answer(struct driver *d, struct node_request *r, const struct wire_header *question,
                  struct wire_message *answer);

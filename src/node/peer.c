@@ -21,7 +21,7 @@ struct inbound {
     struct wire_header question;
 };
 
-static void fail(struct node_request *r, int http_status, const char *why)
+void peer_fail(struct node_request *r, int http_status, const char *why)
 {
     r->ret.reply.http_status = http_status;
     buf_append_str(&r->ret.reply.body, why);
@@ -170,7 +170,7 @@ static void ask_core(struct driver *d, struct node_request *r, const struct wire
     if (raft_receive(d->raft, &m->raft) < 0) {
         list_remove(&in->link);
         mem_free(in);
-        fail(r, 400, "entries or positions that do not follow on\n");
+        peer_fail(r, 400, "entries or positions that do not follow on\n");
     }
 }
 
@@ -197,7 +197,7 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
         form_forwarded(d, r, m);
         break;
     default:
-        fail(r, 400, "an answer where a question is expected\n");
+        peer_fail(r, 400, "an answer where a question is expected\n");
     }
 }
 
@@ -222,15 +222,15 @@ void peer_request(struct driver *d, struct node_request *r)
     struct wire_message m;
     int err = wire_decode(r->in.peer.body.data, r->in.peer.body.len, &m);
     if (err < 0) {
-        fail(r, 400,
-             err == ERR_VERSION   ? "a message of another protocol version; this node speaks 1\n"
-             : err == ERR_CORRUPT ? "the checksum of the message is wrong\n"
-                                  : "not a message of crabcluster-protocol(7)\n");
+        peer_fail(r, 400,
+                  err == ERR_VERSION ? "a message of another protocol version; this node speaks 1\n"
+                  : err == ERR_CORRUPT ? "the checksum of the message is wrong\n"
+                                       : "not a message of crabcluster-protocol(7)\n");
         return;
     }
     note_contact(d);
     if (!path_fits(r->in.peer.path, m.header.type))
-        fail(r, 400, "a message of another kind than this path takes\n");
+        peer_fail(r, 400, "a message of another kind than this path takes\n");
     else if ((err = judge(d, &m.header)) < 0)
         refuse(d, r, &m.header, err);
     else {
@@ -249,7 +249,7 @@ void peer_expire(struct driver *d, bool all)
         if (in->request->deadline_ms > d->now_ms && !all)
             continue;
         list_remove(&in->link);
-        fail(in->request, 503, "no answer to give\n");
+        peer_fail(in->request, 503, "no answer to give\n");
         mem_free(in);
     }
 }

@@ -545,6 +545,13 @@ void writes_expire(struct driver *d, bool all)
                : all                  ? ERR_SHUTDOWN
                                       : ERR_NO_LEADER);
     }
+    LIST_FOREACH_SAFE (it, following, &w->held) {
+        struct node_request *r = LIST_ENTRY(it, struct node_request, link);
+        if (!all && r->deadline_ms > d->now_ms)
+            continue;
+        list_remove(it);
+        peer_fail(r, 503, "no answer to give\n");
+    }
     LIST_FOREACH_SAFE (it, following, &w->forwarded) {
         struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
         if (!all && b->request->deadline_ms > d->now_ms)

@@ -28,7 +28,7 @@ static void plan_options(struct sim *s, struct node_options *o)
     o->window = (unsigned)sim_random(s, 1, 8);
     o->cache_bytes = (size_t)1 << sim_random(s, 9, 20);
     o->checkpoint_entries = sometimes(s, 70, 1, 100);
-    o->checkpoint_bytes = (size_t)1 << sim_random(s, 14, 20);
+    o->checkpoint_bytes = (size_t)1 << sim_random(s, 18, 22);
     o->checkpoint_age_ms = sometimes(s, 50, 100, 20000);
     o->log_tail_entries = sometimes(s, 70, 0, 100);
     o->log_tail_bytes = (size_t)1 << sim_random(s, 8, 16);
