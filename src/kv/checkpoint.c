@@ -61,6 +61,24 @@ void kv_meta(const struct kv *kv, struct buf *out)
     meta_encode(&meta, out);
 }
 
+int kv_meta_move(const void *p, size_t len, struct kv_pos to, const struct uuid ids[], unsigned n,
+                 struct buf *out)
+{
+    struct meta meta;
+    int err = meta_decode(p, len, &meta);
+    if (err)
+        return err;
+    if (to.index > meta.info.applied.index && to.term >= meta.info.applied.term) {
+        session_table_set_members(meta.sessions, to.index, ids, n);
+        meta.info.applied = to;
+        meta_encode(&meta, out);
+    } else {
+        err = ERR_INVALID;
+    }
+    session_table_free(&meta.sessions);
+    return err;
+}
+
 static int decode(const void *p, size_t len, struct meta *ret_meta)
 {
     if (len > 0)

@@ -90,6 +90,11 @@ MUST_CHECK int kv_meta_info(const void *p, size_t len, struct kv_meta_info *ret_
 /* Appends the meta of this moment: that of a view made before the next apply. Deterministic. */
 void kv_meta(const struct kv *kv, struct buf *out);
 
+/* The meta of the same state at a later place, with sessions of these members only. Untrusted
+ * bytes: CORRUPT, VERSION; INVALID when the place is not later. Appends to out. */
+MUST_CHECK int kv_meta_move(const void *p, size_t len, struct kv_pos to, const struct uuid ids[],
+                            unsigned n, struct buf *out);
+
 /* What was frozen, for a run file. Any thread may use it, one at a time. */
 struct kv_frozen {
     struct kv_pos applied;

@@ -3,6 +3,8 @@
  */
 #include "node/meta.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/limits.h"
@@ -85,4 +87,54 @@ int node_meta_pos(const void *meta, size_t len, struct kv_pos *ret_pos)
         *ret_pos = (struct kv_pos){.term = m->base.pos.term, .index = m->base.pos.index};
     mem_free(m);
     return err;
+}
+
+int node_meta_kv_info(const void *p, size_t len, struct kv_meta_info *ret_info)
+{
+    struct node_meta *m = mem_alloc(sizeof *m);
+    int err = node_meta_decode(p, len, m);
+    if (err == 0)
+        err = kv_meta_info(m->kv, m->kv_len, ret_info);
+    mem_free(m);
+    return err;
+}
+
+static void make_only_voter(struct raft_config *config, const struct storage_identity *who,
+                            const char *addr)
+{
+    size_t len = strlen(addr);
+    ASSERT(len <= LIMIT_ADDR_BYTES);
+    memset(config, 0, sizeof *config);
+    config->n_members = 1;
+    config->members[0].id = who->node;
+    config->members[0].incarnation = who->incarnation;
+    config->members[0].roles = RAFT_VOTER;
+    memcpy(config->members[0].addr, addr, len);
+}
+
+int node_meta_refound(const void *p, size_t len, const struct storage_identity *who,
+                      const char *addr, struct buf *out, struct raft_base *ret_base)
+{
+    struct node_meta *m = mem_zalloc(sizeof *m);
+    struct buf kv = BUF_INIT;
+    int err = node_meta_decode(p, len, m);
+    if (err == 0 && m->base.pos.index > UINT64_MAX / 2)
+        err = ERR_CORRUPT;
+    if (err == 0) {
+        m->cluster = who->cluster;
+        m->base.pos.index += NODE_META_SKIP;
+        m->base.config_pos = m->base.pos;
+        make_only_voter(&m->base.config, who, addr);
+        err = kv_meta_move(m->kv, m->kv_len, (struct kv_pos){m->base.pos.term, m->base.pos.index},
+                           &who->node, 1, &kv);
+    }
+    if (err == 0) {
+        m->kv = kv.data;
+        m->kv_len = kv.len;
+        node_meta_encode(m, out);
+        *ret_base = m->base;
+    }
+    buf_free(&kv);
+    mem_free(m);
+    return err == ERR_INVALID ? ERR_CORRUPT : err;
 }

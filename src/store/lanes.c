@@ -357,6 +357,7 @@ int store_lanes_open(const char *dir, uint64_t generation, bool may_begin,
                                               .damaged = on_damaged,
                                               .merged = on_merged,
                                               .meta_pos = options->meta_pos,
+                                              .view_ms_max = options->view_ms_max,
                                               .ctx = l};
     list_init(&l->old);
     pthread_mutex_init(&l->lock, NULL);

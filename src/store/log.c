@@ -143,18 +143,20 @@ void store_log_close(struct store_log **log)
 int store_log_create(struct store_log *log, const struct storage_identity *identity,
                      const struct store_base *base, struct buf *reason)
 {
-    struct raft_hard_state nothing = {0};
+    struct raft_pos pos = base->raft.pos;
+    struct raft_hard_state hs = {.term = pos.term, .commit = pos.index};
     MDB_txn *txn;
     int rc = mdb_txn_begin(log->env, NULL, 0, &txn);
     if (rc)
         return failed(log, reason, "a new log", rc);
+    log->ends.base = log->ends.last = (struct store_link){.pos = pos};
     rc = mdb_dbi_open(txn, "entries", MDB_INTEGERKEY | MDB_CREATE, &log->entries);
     if (!rc)
         rc = store_put_format(txn, log->records, STORE_FORMAT);
     if (!rc)
         rc = store_put_identity(txn, log->records, identity);
     if (!rc)
-        rc = store_put_hard_state(txn, log->records, &nothing);
+        rc = store_put_hard_state(txn, log->records, &hs);
     if (!rc)
         rc = store_put_ends(txn, log->records, &log->ends);
     if (!rc)

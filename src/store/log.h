@@ -37,7 +37,7 @@ MUST_CHECK int store_log_open(const char *dir, const char *name, size_t map_byte
                               struct store_log **ret_log, bool *ret_is_new, struct buf *reason);
 void store_log_close(struct store_log **log);
 
-/* Writes the format, this identity and an empty log: durable afterwards. */
+/* Writes the format, this identity and an empty log that begins there: durable afterwards. */
 MUST_CHECK int store_log_create(struct store_log *log, const struct storage_identity *identity,
                                 const struct store_base *base, struct buf *reason);
 /* Reads the identity, counts the boot and makes that durable. */

@@ -5,17 +5,12 @@
 
 #include "base/mem.h"
 #include "store/dir.h"
-#include "store/env.h"
-#include "store/identity.h"
 #include "store/lanes.h"
 #include "store/lock.h"
 #include "store/log.h"
+#include "store/make.h"
+#include "store/offline.h"
 #include "store/thread.h"
-
-#define FORMAT_FILE    "format"
-#define FORMAT_CONTENT "crabcluster data directory, format 2\n"
-#define LOG_DIR        "log"
-#define NEW_LOG_DIR    "log.new" /* a log that is being made: nothing in it was ever promised */
 
 struct store {
     char *dir;                   /* owned */
@@ -25,81 +20,25 @@ struct store {
     struct store_thread *thread; /* owned */
 };
 
-/* An empty log in a directory that was in use is a loss, not a beginning: a
- * voter must not come back without its memory (PITFALLS 57). */
-static int check_not_lost(const char *dir, struct buf *reason)
-{
-    if (!store_file_exists(dir, FORMAT_FILE))
-        return 0;
-    buf_printf(reason,
-               "%s/log is empty, though the directory was in use: restore it, or move %s away, "
-               "start the node empty and add it to the cluster as a new member",
-               dir, dir);
-    return ERR_CORRUPT;
-}
-
-static int create_log(struct store *s, struct store_log *log, struct buf *reason)
-{
-    struct storage_identity identity;
-    const struct store_base first = {.generation = 1};
-    int err = check_not_lost(s->dir, reason);
-    if (!err)
-        err = store_identity_make(&identity, reason);
-    if (!err)
-        err = store_log_create(log, &identity, &first, reason);
-    return err;
-}
-
-/* LMDB does not open what a power loss left of its first two pages, so the log
- * is made under another name and gets its own when it is durable. */
-static int make_log(struct store *s, size_t map_bytes, struct buf *reason)
-{
-    struct store_log *log = NULL;
-    bool is_new;
-    char *unfinished = store_path(s->dir, NEW_LOG_DIR);
-    int err = check_not_lost(s->dir, reason);
-    if (!err)
-        err = store_env_remove(unfinished, reason);
-    if (!err)
-        err = store_dir_make(unfinished, reason);
-    if (!err)
-        err = store_log_open(s->dir, NEW_LOG_DIR, map_bytes, &log, &is_new, reason);
-    if (!err)
-        err = create_log(s, log, reason);
-    store_log_close(&log);
-    if (!err)
-        err = store_dir_sync(unfinished, reason);
-    if (!err)
-        err = store_dir_rename(s->dir, NEW_LOG_DIR, LOG_DIR, reason);
-    mem_free(unfinished);
-    return err;
-}
-
-/* LMDB syncs its file and never the directories that name it (PITFALLS 52). */
-static int make_names_durable(struct store *s, struct buf *reason)
-{
-    int err = store_dir_sync(s->log->path, reason);
-    if (!err)
-        err = store_dir_sync(s->dir, reason);
-    if (!err && !store_file_exists(s->dir, FORMAT_FILE))
-        err = store_file_make(s->dir, FORMAT_FILE, FORMAT_CONTENT, reason);
-    return err;
-}
-
 static int open_log(struct store *s, size_t map_bytes, struct storage_identity *ret_identity,
                     struct buf *reason)
 {
     bool is_new = false;
-    int err = store_file_exists(s->dir, LOG_DIR) ? 0 : make_log(s, map_bytes, reason);
+    int err = store_log_exists(s->dir) ? 0 : store_make_first_log(s->dir, map_bytes, reason);
     if (!err)
-        err = store_log_open(s->dir, LOG_DIR, map_bytes, &s->log, &is_new, reason);
+        err = store_log_open(s->dir, STORE_LOG_DIR, map_bytes, &s->log, &is_new, reason);
     if (!err && is_new)
-        err = create_log(s, s->log, reason);
+        err = store_fill_first_log(s->dir, s->log, reason);
     if (!err)
         err = store_log_boot(s->log, ret_identity, reason);
     if (!err)
-        err = make_names_durable(s, reason);
+        err = store_make_names_durable(s->dir, reason);
     return err;
+}
+
+bool store_exists(const char *dir)
+{
+    return store_log_exists(dir) || store_was_in_use(dir);
 }
 
 int store_open(const char *dir, const struct store_options *options,
@@ -138,6 +77,12 @@ int store_scan(struct store *store, const struct store_visitor *visitor, struct 
         buf_printf(reason, "the state in %s cannot be used: %s", store->dir, err_text(err));
     buf_free(&meta);
     return err ? err : store_log_scan(store->log, visitor, reason);
+}
+
+int store_refound(struct store *store, struct kv_view *view, const struct store_founding *founding,
+                  struct buf *reason)
+{
+    return store_replace_state(store->dir, store->log, view, founding, reason);
 }
 
 struct storage *store_storage(struct store *store)

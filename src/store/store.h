@@ -16,6 +16,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -36,8 +37,12 @@ struct store_options {
     void (*damaged)(void *ctx, const char *text);
     /* Where the state is that this meta goes with, the driver's to say. NULL: as kv's own. */
     int (*meta_pos)(const void *meta, size_t len, struct kv_pos *ret_pos);
+    uint64_t view_ms_max; /* of the state; 0: STATE_VIEW_MS_MAX */
     void *ctx;
 };
+
+/* A node's data directory, as far as one can see without opening it. */
+bool store_exists(const char *dir);
 
 /* Opens a data directory, or makes it with its parents (mode 0700) and a new
  * identity in it. Counts the boot; durable when this returns. On failure one
@@ -66,6 +71,19 @@ struct store_visitor {
  * CORRUPT with a reason as above, or the visitor's error. Before store_start(). */
 MUST_CHECK int store_scan(struct store *store, const struct store_visitor *visitor,
                           struct buf *reason);
+
+/* A node that begins a cluster of its own with a state that it has. */
+struct store_founding {
+    struct storage_identity identity;
+    struct raft_base base;  /* where its log begins: at the state */
+    const struct buf *meta; /* of the state */
+};
+
+/* Instead of store_start(), after store_scan(): what the view sees becomes the state, the log is
+ * empty, and the node has this identity; all of it or, after a crash or an error, nothing. The
+ * store must then be closed. Errors with a reason. */
+MUST_CHECK int store_refound(struct store *store, struct kv_view *view,
+                             const struct store_founding *founding, struct buf *reason);
 
 /* The interface for the driver, the store's own. Thread-safe. What is asked
  * before store_start() waits for it. */
