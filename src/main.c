@@ -28,6 +28,7 @@
 #include "net/net.h"
 #include "node/node.h"
 #include "node/request.h"
+#include "offline.h"
 #include "store/store.h"
 
 #define DRAIN_API_MS     700
@@ -316,6 +317,12 @@ int main(int argc, char **argv)
         break;
     case CONF_CHECK_CONFIG:
         conf_print(&d.conf, stdout);
+        break;
+    case CONF_RESTORE:
+        status = offline_restore(&d.conf, d.conf.restore_file);
+        break;
+    case CONF_FORCE_NEW_CLUSTER:
+        status = offline_force_new_cluster(&d.conf);
         break;
     case CONF_RUN:
         status = run(&d, argc, argv);

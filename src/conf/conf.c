@@ -96,8 +96,10 @@ int conf_load_from(const char *default_file, int argc, char *const *argv, struct
     struct flags flags;
     struct conf conf = {0};
     int r = flags_parse(argc, argv, &flags, ret_error);
-    if (r == 0 && (flags.action == CONF_RUN || flags.action == CONF_CHECK_CONFIG))
+    if (r == 0 && flags.action != CONF_HELP && flags.action != CONF_VERSION)
         r = load(default_file, &flags, &conf, ret_error);
+    if (r == 0 && flags.action == CONF_RESTORE)
+        conf.restore_file = mem_strdup(flags.restore_file);
     if (r == 0) {
         *ret_conf = conf;
         *ret_action = flags.action;
@@ -119,6 +121,7 @@ void conf_free(struct conf *conf)
     for (int id = 0; id < CONF_OPTIONS; id++)
         conf_value_free(&conf_options[id], conf);
     mem_free(conf->config_file);
+    mem_free(conf->restore_file);
     *conf = (struct conf){0};
 }
 

@@ -61,7 +61,8 @@ struct conf_list {
 
 /* Plain data. Zero-initialised it is empty and may be freed. */
 struct conf {
-    char *config_file; /* owned; the file that was read, NULL when none was */
+    char *config_file;  /* owned; the file that was read, NULL when none was */
+    char *restore_file; /* owned; CONF_RESTORE: the backup, as it was given */
 
     char *bind_addr;      /* owned, HOST:PORT */
     char *advertise_addr; /* owned, HOST:PORT, never a wildcard */
@@ -97,7 +98,14 @@ struct conf {
     struct conf_origin origin[CONF_OPTIONS];
 };
 
-enum conf_action { CONF_RUN, CONF_CHECK_CONFIG, CONF_HELP, CONF_VERSION };
+enum conf_action {
+    CONF_RUN,
+    CONF_CHECK_CONFIG,
+    CONF_RESTORE, /* restore_file into data_dir */
+    CONF_FORCE_NEW_CLUSTER,
+    CONF_HELP,
+    CONF_VERSION
+};
 
 #define CONF_ERROR_MAX 1024
 
@@ -107,8 +115,8 @@ struct conf_error {
 };
 
 /* Reads flags, environment and file. Returns 0 and what the caller asked for;
- * ret_conf is filled for CONF_RUN and CONF_CHECK_CONFIG (conf_free) and empty
- * for the others. Else a negative code with ret_error filled and nothing to
+ * ret_conf is filled (conf_free) but for CONF_HELP and CONF_VERSION, where it
+ * is empty. Else a negative code with ret_error filled and nothing to
  * free. Not for several threads at once: libconfuse keeps its scanner in global
  * variables. May be called again, for a reload. */
 MUST_CHECK int conf_load(int argc, char *const *argv, struct conf *ret_conf,

@@ -56,18 +56,25 @@ static int take_other(struct args *a, int id, struct flags *flags)
 {
     static const enum conf_action actions[FLAG_COUNT] = {
         [FLAG_CHECK_CONFIG] = CONF_CHECK_CONFIG,
+        [FLAG_RESTORE] = CONF_RESTORE,
+        [FLAG_FORCE_NEW_CLUSTER] = CONF_FORCE_NEW_CLUSTER,
         [FLAG_VERSION] = CONF_VERSION,
         [FLAG_HELP] = CONF_HELP,
     };
-    if (!conf_flags[id].arg) {
-        if (a->inline_value)
-            return complain(a, "takes no value");
+    if (!conf_flags[id].arg && a->inline_value)
+        return complain(a, "takes no value");
+    if (actions[id] != CONF_RUN) {
+        bool wins = actions[id] == CONF_HELP || actions[id] == CONF_VERSION;
+        if (flags->action != CONF_RUN && flags->action != actions[id] && !wins)
+            return complain(a, "not together with another flag that does something and exits");
         flags->action = actions[id];
-        return 0;
     }
-    if (flags->config_file)
+    if (!conf_flags[id].arg)
+        return 0;
+    const char **value = id == FLAG_RESTORE ? &flags->restore_file : &flags->config_file;
+    if (*value)
         return complain(a, "given twice");
-    return take_value(a, conf_flags[id].arg, &flags->config_file);
+    return take_value(a, conf_flags[id].arg, value);
 }
 
 static int take_flag(struct args *a, struct flags *flags)
@@ -108,5 +115,5 @@ void flags_free(struct flags *flags)
 {
     for (int i = 0; i < CONF_OPTIONS; i++)
         conf_texts_free(&flags->given[i]);
-    flags->config_file = NULL;
+    flags->config_file = flags->restore_file = NULL;
 }

@@ -9,7 +9,8 @@
 
 struct flags {
     enum conf_action action;
-    const char *config_file; /* borrowed from argv, NULL when not given */
+    const char *config_file;  /* borrowed from argv, NULL when not given */
+    const char *restore_file; /* likewise */
     struct conf_texts given[CONF_OPTIONS];
 };
 

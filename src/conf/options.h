@@ -46,7 +46,15 @@ struct conf_flag {
     const char *help;
 };
 
-enum conf_flag_id { FLAG_CONFIG, FLAG_CHECK_CONFIG, FLAG_VERSION, FLAG_HELP, FLAG_COUNT };
+enum conf_flag_id {
+    FLAG_CONFIG,
+    FLAG_CHECK_CONFIG,
+    FLAG_RESTORE,
+    FLAG_FORCE_NEW_CLUSTER,
+    FLAG_VERSION,
+    FLAG_HELP,
+    FLAG_COUNT
+};
 
 extern const struct conf_option conf_options[CONF_OPTIONS];
 extern const struct conf_flag conf_flags[FLAG_COUNT];

@@ -14,6 +14,7 @@ ENDPOINTS = {  # path: methods allowed
     "/metrics": {"GET", "HEAD"},
     "/write": {"POST"},
     "/read": {"POST"},
+    "/v1/snapshot": {"GET", "HEAD"},
 }
 
 

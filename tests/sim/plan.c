@@ -111,9 +111,9 @@ static void plan_faults(struct sim *s, struct plan *p)
     p->pct_at_leader = (unsigned)sim_random(s, 0, 100);
     for (unsigned i = 0; i < sizeof picked / sizeof picked[0]; i++)
         p->weights[picked[i]] = sometimes(s, 60, 1, 10);
-    p->weights[FAULT_BIT_FLIP] = sometimes(s, 75, 3, 16);
-    p->weights[FAULT_WIPE] = sometimes(s, 70, 3, 16);
-    p->weights[FAULT_WIPE_SAME] = sometimes(s, 60, 1, 12);
+    p->weights[FAULT_BIT_FLIP] = sometimes(s, 60, 1, 8);
+    p->weights[FAULT_WIPE] = sometimes(s, 60, 1, 5);
+    p->weights[FAULT_WIPE_SAME] = sometimes(s, 60, 1, 8);
     /* Only where nobody removes it from the configuration: then nobody may add it again. */
     if (!p->by_peers || p->operator_gap_us != 0)
         p->weights[FAULT_WIPE_SAME] = 0;

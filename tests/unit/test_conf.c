@@ -145,6 +145,23 @@ static void test_flags_say_what_to_do(void **state)
     assert_string_equal(conf.bind_addr, "127.0.0.1:8080");
 }
 
+static void test_flags_of_offline_work_stand_alone(void **state)
+{
+    (void)state;
+    loads("data-dir = /d", "--restore some/file");
+    assert_int_equal(action, CONF_RESTORE);
+    assert_string_equal(conf.restore_file, "some/file");
+    assert_string_equal(conf.data_dir, "/d");
+    loads(NULL, "--force-new-cluster --data-dir=/e");
+    assert_int_equal(action, CONF_FORCE_NEW_CLUSTER);
+    assert_null(conf.restore_file);
+    refuses(NULL, "--restore", "--restore: a value is missing", "--restore FILE");
+    refuses(NULL, "--restore a --restore b", "--restore: given twice", "--help");
+    refuses(NULL, "--restore a --force-new-cluster", "--force-new-cluster: not together", "--help");
+    refuses(NULL, "--check-config --restore a", "--restore: not together", "--help");
+    refuses(NULL, "--force-new-cluster=yes", "--force-new-cluster: takes no value", "--help");
+}
+
 static void test_flags_bad_are_refused_with_a_hint(void **state)
 {
     (void)state;
@@ -291,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_load_default_file_is_read_when_it_exists),
         cmocka_unit_test(test_load_named_file_must_exist),
         cmocka_unit_test(test_flags_say_what_to_do),
+        cmocka_unit_test(test_flags_of_offline_work_stand_alone),
         cmocka_unit_test(test_flags_bad_are_refused_with_a_hint),
         cmocka_unit_test(test_check_config_prints_every_value_with_its_origin),
         cmocka_unit_test(test_check_config_output_reads_back_to_the_same_values),
