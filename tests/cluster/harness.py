@@ -229,11 +229,14 @@ class Node:
             env[name] = "http://127.0.0.1:9"
         return env
 
+    def write_config(self):
+        with open(self.config_file, "w", encoding="utf-8") as f:
+            f.write(config_text(self.options))
+
     def spawn(self, command=None):
         """Starts the process without waiting for anything."""
         assert self.process is None, f"{self.name} runs already"
-        with open(self.config_file, "w", encoding="utf-8") as f:
-            f.write(config_text(self.options))
+        self.write_config()
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 command or self.command(),

@@ -20,8 +20,7 @@ SMALL_STEPS = {"raft.checkpoint-entries": "1000"}
 
 def offline(node, *flags, limit_s=60):
     """Runs the daemon's program for work on the node's data directory."""
-    with open(node.config_file, "a", encoding="utf-8"):
-        pass
+    node.write_config()
     return subprocess.run([*node.command(), *flags], capture_output=True, text=True,
                           timeout=limit_s * SLOW, check=False, stdin=subprocess.DEVNULL,
                           env=node.environment())
@@ -29,8 +28,7 @@ def offline(node, *flags, limit_s=60):
 
 def killed_after(node, seconds, *flags):
     """The same, ended by SIGKILL in the middle."""
-    with open(node.config_file, "a", encoding="utf-8"):
-        pass
+    node.write_config()
     process = subprocess.Popen([*node.command(), *flags], stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=node.environment())
@@ -152,6 +150,25 @@ class Backup(BackupTest):
         again, _ = self.backup(new, "again")
         newer = self.restored(cluster, again)
         self.assertEqual(writers.compare(newer, revision), [])
+
+    def test_nodes_with_peers_join_the_restored_one_by_themselves(self):
+        path, _ = self.backup(self.cluster_of(1).nodes[0])
+        cluster = Cluster(3)
+        self.addCleanup(cluster.close)
+        peers = ", ".join(f'"{node.addr}"' for node in cluster.nodes)
+        for node in cluster.nodes:
+            node.options["peers"] = f"{{ {peers} }}"
+        restored = cluster.nodes[1]
+        self.assertEqual(offline(restored, "--restore", path).returncode, 0)
+        cluster.start()
+        ids = sorted(node.id for node in cluster.nodes)
+
+        def all_vote():
+            configs = restored.metrics()["membership_config"]["membership"]["configs"]
+            return [sorted(config) for config in configs] == [ids]
+
+        wait_until(all_vote, 30 * SLOW, "all of them vote")
+        cluster.wait_agreed()
 
     def test_backup_of_a_node_without_cluster_is_refused(self):
         node = self.loose_nodes(1)[0]
