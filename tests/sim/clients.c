@@ -305,6 +305,8 @@ void clients_completed(struct sim *s)
         bool failed = c->reset || c->request->err != 0;
         if (c->request->type == NODE_READ || c->request->type == NODE_WRITE)
             judge(s, c);
+        else if (c->request->type >= NODE_SNAPSHOT_OPEN)
+            backup_completed(s, c);
         else
             operator_completed(s, c);
         sim_mix(s, c->op ^ (uint64_t)(unsigned)-c->request->err << 40);

@@ -92,6 +92,9 @@
     X(INSTALLED_JOINT, "one with a joint configuration")                                           \
     X(SNAPSHOT_DAMAGED, "a damaged snapshot was noticed")                                          \
     X(JOB_LOST, "a crash in the middle of a checkpoint or a transfer")                             \
+    X(BACKUP, "a backup was taken, piece by piece")                                                \
+    X(BACKUP_SHARED, "another began while it was there")                                           \
+    X(BACKUP_LATE, "one was read while the state had moved on")                                    \
     X(AT_ODDS, "a storm ended with logs of which neither is plainly the newer one")                \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")
 

@@ -135,7 +135,7 @@ static void read_piece(struct disk *d, struct storage_job *j)
     SIM_SAFE(s, j->offset + j->len <= file->bytes.len, "node %u sends what no snapshot has",
              d->self);
     buf_append(&j->data, file->bytes.data + j->offset, j->len);
-    if (!s->healing && sim_chance(s, DAMAGED_PPM)) {
+    if (j->reader == 0 && !s->healing && sim_chance(s, DAMAGED_PPM)) {
         uint64_t bit = sim_random(s, 0, 8 * (uint64_t)j->len - 1);
         j->data.data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
     }

@@ -103,6 +103,9 @@ static void happen(struct sim *s, const struct event *e)
     case EVENT_OPERATOR:
         operator_act(s);
         break;
+    case EVENT_BACKUP:
+        backup_act(s);
+        break;
     case EVENT_FAULT:
         fault_act(s);
         break;
@@ -204,6 +207,7 @@ static void storm(struct sim *s, uint64_t us)
     s->storm_ends_us = s->now_us + us;
     clients_start(s);
     operator_start(s);
+    backups_start(s);
     faults_start(s);
     sim_run(s, s->storm_ends_us, storm_is_over);
     s->healing = true;

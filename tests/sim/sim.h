@@ -8,6 +8,7 @@
  *      process.c    nodes: life, turns, clocks     clients.c   writes and reads
  *      files.c      state and snapshots on disks
  *      operator.c   membership commands            faults.c    what goes wrong, and when
+ *      backup.c     backups, compared with the model
  *      checkers.c   the promises of Raft           model.c     the state machine, made anew
  *      history.c    linearizability             liveness.c  the end: all must work again
  *      promises.c   promises about messages, time and the way to a change of leader
@@ -66,6 +67,7 @@ enum event_kind {
     EVENT_FILES,  /* node: the first job of lane b is done */
     EVENT_CLIENT, /* node: number of the client; this and what follows: a: of which storm */
     EVENT_OPERATOR,
+    EVENT_BACKUP,
     EVENT_FAULT, /* the next fault is due */
     EVENT_HUNT,  /* node: to be killed at an awkward moment */
     EVENT_STALK, /* node: was leading when it was cut off; b: what to do */
@@ -95,7 +97,7 @@ bool events_pop(struct events *q, struct event *ret_event);
 struct sim;
 
 #define SIM_LANES     4
-#define SIM_SNAPSHOTS 4
+#define SIM_SNAPSHOTS 8
 
 struct snapshot_file {
     uint64_t id; /* 0: free */
@@ -213,6 +215,14 @@ struct call {
     uint64_t read_op;
 };
 
+/* One that an operator takes. */
+struct backup {
+    struct node_request *request; /* under way; NULL: this place is free */
+    uint64_t id, size, index;
+    struct buf bytes;
+};
+#define SIM_BACKUPS 3
+
 struct client {
     unsigned node; /* talked to last */
     bool waiting, retry;
@@ -271,6 +281,7 @@ struct sim {
     struct list completed; /* struct call, to be looked at after the turn */
     uint64_t acked;        /* the highest index a client has seen the effect of */
     uint64_t moments;
+    struct backup backups[SIM_BACKUPS];
     unsigned admin_calls;       /* under way */
     uint64_t admin_quiet_at_us; /* no command of an operator is about any more */
 
@@ -409,6 +420,12 @@ void operator_act(struct sim *s);
 /* Makes the cluster. */
 void operator_found(struct sim *s);
 void operator_completed(struct sim *s, struct call *c);
+
+/* ---- backup.c ---- */
+void backups_start(struct sim *s);
+void backup_act(struct sim *s);
+/* A call of type NODE_SNAPSHOT_*. */
+void backup_completed(struct sim *s, struct call *c);
 
 /* ---- faults.c ---- */
 void faults_start(struct sim *s);
