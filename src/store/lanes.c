@@ -38,7 +38,7 @@ struct store_lanes {
     struct store_options options;
     struct state_options state_options;
     struct storage_events events;
-    uint64_t incoming_id; /* the transfer lane's: what it writes */
+    uint64_t incoming_id; /* the transfer lane's: what it writes; 0: nothing */
 
     pthread_mutex_t lock; /* guards what follows, and the jobs */
     bool stopping;
@@ -114,7 +114,7 @@ static int checkpoint(struct store_lanes *l, struct storage_job *j, struct buf *
         buf_clear(reason);
         err = state_add_run(state, reason);
     }
-    return err;
+    return err == ERR_OVERLOADED ? ERR_SHUTDOWN : err;
 }
 
 /* Closes a state that counts no more, or never did, and deletes it. */
@@ -173,7 +173,7 @@ static int complete(struct store_lanes *l, struct storage_job *j, struct buf *re
         err = state_meta(g.state, &j->meta, reason);
     mem_free(path);
     if (err) {
-        state_close(&g.state);
+        end_generation(l, &g);
         return err;
     }
     pthread_mutex_lock(&l->lock);
@@ -185,17 +185,39 @@ static int complete(struct store_lanes *l, struct storage_job *j, struct buf *re
     return 0;
 }
 
+static void forget_incoming(struct store_lanes *l)
+{
+    if (l->incoming_id != 0)
+        store_snapshot_remove(l->snapshots, l->incoming_id);
+    l->incoming_id = 0;
+}
+
+/* Pieces come in order, and the core asks for them so: another one is not of this snapshot. */
+static int check_place(const struct store_lanes *l, const struct storage_job *j, struct buf *reason)
+{
+    bool fits = j->offset <= j->size && j->data.len <= j->size - j->offset;
+    if (fits && j->snapshot_id == l->incoming_id)
+        return 0;
+    buf_printf(reason, "a piece of a snapshot has no place in what is being received");
+    return ERR_CORRUPT;
+}
+
 static int write_piece(struct store_lanes *l, struct storage_job *j, struct buf *reason)
 {
     if (j->offset == 0) {
         forget_ready(l, l->incoming_id);
         if (l->incoming_id != j->snapshot_id)
-            store_snapshot_remove(l->snapshots, l->incoming_id);
+            forget_incoming(l);
         l->incoming_id = j->snapshot_id;
     }
-    int err = store_snapshot_write(l->snapshots, j, reason);
+    int err = check_place(l, j, reason);
+    if (err)
+        return err;
+    err = store_snapshot_write(l->snapshots, j, reason);
     if (!err && j->offset + j->data.len == j->size)
         err = complete(l, j, reason);
+    if (err)
+        forget_incoming(l); /* it begins anew, and until then its space is free */
     return err;
 }
 
@@ -243,6 +265,8 @@ static int do_job(struct store_lanes *l, struct storage_job *j, struct buf *reas
     case STORAGE_SNAPSHOT_DROP:
         forget_ready(l, j->snapshot_id);
         store_snapshot_remove(l->snapshots, j->snapshot_id);
+        if (l->incoming_id == j->snapshot_id)
+            l->incoming_id = 0;
         return 0;
     }
     return ERR_INVALID;
@@ -252,12 +276,15 @@ static void work(struct store_lanes *l, struct storage_job *j)
 {
     struct buf reason = BUF_INIT;
     j->err = do_job(l, j, &reason);
-    if (j->err && !is_survived(j->err))
+    bool is_lost = j->err == ERR_SHUTDOWN; /* nobody waits for it any more */
+    if (j->err && !is_lost && !is_survived(j->err)) {
         die(l, buf_str(&reason));
-    else if (j->err)
+        is_lost = true;
+    } else if (j->err && !is_lost) {
         LOG_WARN("%s", buf_str(&reason));
+    }
     buf_free(&reason);
-    if (j->type == STORAGE_SNAPSHOT_DROP || (j->err && !is_survived(j->err)))
+    if (j->type == STORAGE_SNAPSHOT_DROP || is_lost)
         storage_job_free(&j);
     else
         l->events.worked(l->events.ctx, j);

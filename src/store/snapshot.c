@@ -91,24 +91,38 @@ int store_snapshot_make(const char *dir, struct storage_job *j, struct buf *reas
     return 0;
 }
 
-int store_snapshot_read(const char *dir, struct storage_job *j, struct buf *reason)
+static int read_at(int fd, struct storage_job *j, const char *path, struct buf *reason)
 {
-    char *path = store_snapshot_path(dir, j->snapshot_id);
-    int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
     buf_reserve(&j->data, j->len);
-    while (fd >= 0 && j->data.len < j->len) {
+    while (j->data.len < j->len) {
         ssize_t n = pread(fd, j->data.data + j->data.len, j->len - j->data.len,
                           (off_t)(j->offset + j->data.len));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            break;
+        if (n < 0)
+            return failed(reason, "read", path);
+        if (n == 0) {
+            buf_printf(reason, "%s ends before byte %" PRIu64, path, j->offset + j->len);
+            return ERR_CORRUPT;
+        }
         j->data.len += (size_t)n;
     }
-    if (fd < 0 || j->data.len < j->len)
-        err = failed(reason, "read", path);
-    if (fd >= 0)
+    return 0;
+}
+
+int store_snapshot_read(const char *dir, struct storage_job *j, struct buf *reason)
+{
+    char *path = store_snapshot_path(dir, j->snapshot_id);
+    int err, fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        err = read_at(fd, j, path, reason);
         close(fd);
+    } else {
+        bool was_dropped = errno == ENOENT;
+        err = failed(reason, "read", path);
+        if (was_dropped)
+            err = ERR_NOT_FOUND;
+    }
     mem_free(path);
     return err;
 }
@@ -145,7 +159,7 @@ int store_snapshot_verify(const char *path, uint64_t size, uint32_t digest, stru
     struct run *run;
     int err = run_open(path, REMEDY, &run, reason);
     if (err)
-        return err;
+        return err == ERR_INVALID ? ERR_CORRUPT : err; /* no run at all: damaged from byte 0 on */
     struct run_info info = run_info(run);
     err = run_verify(run, reason);
     if (!err && (info.file_bytes != size || info.digest != digest)) {

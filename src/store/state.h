@@ -75,7 +75,7 @@ MUST_CHECK int state_new_generation(const char *dir, uint64_t gen, const char *r
                                     size_t map_bytes, struct buf *reason);
 /* Deletes every other generation; state-<gen> itself may be open or not. */
 MUST_CHECK int state_remove_others(const char *dir, uint64_t gen, struct buf *reason);
-/* Deletes this one, which is closed and counts no more. */
+/* Deletes this one, which is closed and counts no more, or was never finished. */
 MUST_CHECK int state_remove_generation(const char *dir, uint64_t gen, struct buf *reason);
 
 /* ---- one of them ---- */

@@ -130,8 +130,11 @@ int state_remove_others(const char *dir, uint64_t gen, struct buf *reason)
 
 int state_remove_generation(const char *dir, uint64_t gen, struct buf *reason)
 {
-    char *path = state_generation_path(dir, gen);
+    char *path = state_generation_path(dir, gen), *new_path = numbered(dir, GENERATION, gen, NEW);
     int err = remove_leftover(path, reason);
+    if (!err)
+        err = remove_leftover(new_path, reason);
+    mem_free(new_path);
     mem_free(path);
     return err;
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <ftw.h>
 
 #include "base/mem.h"
@@ -73,9 +74,25 @@ static void on_written(void *ctx, struct storage_write *w)
     f->n_disordered += w->seq != f->written + 1;
     f->written = w->seq;
     f->n_written++;
+    struct storage_write *gone = w->install ? f->installed : w;
+    if (w->install)
+        f->installed = w;
     pthread_cond_broadcast(&f->more);
     pthread_mutex_unlock(&f->lock);
-    storage_write_free(&w);
+    storage_write_free(&gone);
+}
+
+static void on_worked(void *ctx, struct storage_job *j)
+{
+    struct store_fixture *f = ctx;
+    pthread_mutex_lock(&f->lock);
+    bool is_awaited = j == f->awaited;
+    if (is_awaited)
+        f->worked = j;
+    pthread_cond_broadcast(&f->more);
+    pthread_mutex_unlock(&f->lock);
+    if (!is_awaited)
+        storage_job_free(&j);
 }
 
 static void on_loaded(void *ctx, struct storage_load *l)
@@ -97,7 +114,8 @@ int fixture_try_open(struct store_fixture *f)
 
 void fixture_start(struct store_fixture *f)
 {
-    struct storage_events events = {.written = on_written, .loaded = on_loaded, .ctx = f};
+    struct storage_events events = {
+        .written = on_written, .loaded = on_loaded, .worked = on_worked, .ctx = f};
     f->written = 0;
     store_start(f->store, &events);
 }
@@ -113,6 +131,7 @@ void fixture_open(struct store_fixture *f)
 void fixture_close(struct store_fixture *f)
 {
     store_close(&f->store);
+    storage_write_free(&f->installed);
 }
 
 struct raft_entry *fixture_entry(uint64_t index, uint64_t term)
@@ -190,6 +209,39 @@ struct storage_load *fixture_load(struct store_fixture *f, uint64_t first, unsig
     return l;
 }
 
+void fixture_work_unanswered(struct store_fixture *f, struct storage_job *j)
+{
+    struct storage *s = store_storage(f->store);
+    s->work(s, j);
+}
+
+struct storage_job *fixture_work(struct store_fixture *f, struct storage_job *j)
+{
+    pthread_mutex_lock(&f->lock);
+    f->awaited = j;
+    pthread_mutex_unlock(&f->lock);
+    fixture_work_unanswered(f, j);
+    pthread_mutex_lock(&f->lock);
+    while (!f->worked && !f->n_fatal)
+        pthread_cond_wait(&f->more, &f->lock);
+    struct storage_job *answered = f->worked;
+    f->worked = f->awaited = NULL;
+    pthread_mutex_unlock(&f->lock);
+    if (!answered)
+        fail_msg("fatal: %s", f->fatal_text);
+    return answered;
+}
+
+struct storage_write *fixture_take_installed(struct store_fixture *f)
+{
+    pthread_mutex_lock(&f->lock);
+    struct storage_write *w = f->installed;
+    f->installed = NULL;
+    pthread_mutex_unlock(&f->lock);
+    assert_non_null(w);
+    return w;
+}
+
 static void note_hard_state(void *ctx, struct raft_hard_state hs)
 {
     struct fixture_log *log = ctx;
@@ -212,10 +264,113 @@ static int note_entry(void *ctx, struct raft_entry *e)
 int fixture_scan(struct store_fixture *f, struct fixture_log *ret_log)
 {
     memset(ret_log, 0, sizeof *ret_log);
-    struct store_visitor visitor = {
-        .hard_state = note_hard_state, .entry = note_entry, .ctx = ret_log};
+    return fixture_scan_on(f, ret_log);
+}
+
+int fixture_scan_on(struct store_fixture *f, struct fixture_log *log)
+{
+    struct store_visitor visitor = {.hard_state = note_hard_state, .entry = note_entry, .ctx = log};
     buf_clear(&f->reason);
     int err = store_scan(f->store, &visitor, &f->reason);
     buf_str(&f->reason);
     return err;
+}
+
+/* ---- the files ---- */
+
+/* "DIR/NAME", or "DIR/NAME/FILE". */
+static void path_of(const struct store_fixture *f, const char *name, const char *file,
+                    char ret_path[PATH_MAX])
+{
+    int len =
+        snprintf(ret_path, PATH_MAX, "%s/%s%s%s", f->dir, name, file ? "/" : "", file ? file : "");
+    assert_in_range(len, 1, PATH_MAX - 1);
+}
+
+static DIR *open_dir(const struct store_fixture *f, const char *name)
+{
+    char path[PATH_MAX];
+    path_of(f, name, NULL, path);
+    DIR *dir = opendir(path);
+    if (!dir)
+        fail_msg("no directory %s", path);
+    return dir;
+}
+
+struct fixture_files fixture_files(const struct store_fixture *f)
+{
+    struct fixture_files n = {0};
+    const struct dirent *d;
+    DIR *dir = open_dir(f, ".");
+    while ((d = readdir(dir)) != NULL)
+        n.n_states += strncmp(d->d_name, "state-", 6) == 0;
+    closedir(dir);
+    dir = open_dir(f, "snapshot");
+    while ((d = readdir(dir)) != NULL)
+        n.n_snapshots += d->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+off_t fixture_file_size(const struct store_fixture *f, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    path_of(f, name, NULL, path);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void make(const char *path, const void *p, size_t len)
+{
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    assert_int_equal(fwrite(p, 1, len, out), len);
+    assert_int_equal(fclose(out), 0);
+}
+
+void fixture_file_make(const struct store_fixture *f, const char *name, const void *p, size_t len)
+{
+    char path[PATH_MAX];
+    path_of(f, name, NULL, path);
+    make(path, p, len);
+}
+
+void fixture_rename(const struct store_fixture *f, const char *from, const char *to)
+{
+    char from_path[PATH_MAX], to_path[PATH_MAX];
+    path_of(f, from, NULL, from_path);
+    path_of(f, to, NULL, to_path);
+    assert_int_equal(rename(from_path, to_path), 0);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    struct stat st;
+    FILE *in = fopen(from, "r");
+    assert_non_null(in);
+    assert_int_equal(fstat(fileno(in), &st), 0);
+    size_t len = (size_t)st.st_size;
+    uint8_t *bytes = mem_alloc(len + 1);
+    assert_int_equal(fread(bytes, 1, len, in), len);
+    fclose(in);
+    make(to, bytes, len);
+    mem_free(bytes);
+}
+
+void fixture_copy(const struct store_fixture *f, const char *from, const char *to)
+{
+    char from_path[PATH_MAX], to_path[PATH_MAX];
+    const struct dirent *d;
+    path_of(f, to, NULL, to_path);
+    assert_int_equal(mkdir(to_path, 0700), 0);
+    DIR *dir = open_dir(f, from);
+    while ((d = readdir(dir)) != NULL) {
+        if (d->d_name[0] == '.')
+            continue;
+        path_of(f, from, d->d_name, from_path);
+        path_of(f, to, d->d_name, to_path);
+        copy_file(from_path, to_path);
+    }
+    closedir(dir);
 }

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "store/store.h"
 
@@ -24,6 +25,8 @@ struct store_fixture {
     unsigned n_written;
     unsigned n_disordered; /* completions that were not the next seq */
     struct storage_load *loaded;
+    struct storage_job *worked, *awaited; /* the answer, and what it is to be */
+    struct storage_write *installed;      /* the last write that installed something */
     unsigned n_fatal;
     char fatal_text[600];
 };
@@ -55,6 +58,13 @@ void fixture_append(struct store_fixture *f, uint64_t first, unsigned n, uint64_
 struct storage_load *fixture_load(struct store_fixture *f, uint64_t first, unsigned n_max,
                                   size_t bytes_max);
 
+/* Hands the job in, waits for its answer and returns it; the caller frees it. */
+struct storage_job *fixture_work(struct store_fixture *f, struct storage_job *j);
+/* Hands it in and goes on; the answer is of no interest. */
+void fixture_work_unanswered(struct store_fixture *f, struct storage_job *j);
+/* The answer to the last install, once; the caller frees it. */
+struct storage_write *fixture_take_installed(struct store_fixture *f);
+
 #define FIXTURE_ENTRIES_MAX 20000
 
 /* A log as read by store_scan(). */
@@ -67,5 +77,19 @@ struct fixture_log {
 };
 /* The code of store_scan(). */
 int fixture_scan(struct store_fixture *f, struct fixture_log *ret_log);
+/* The same of a log that begins after log->n. */
+int fixture_scan_on(struct store_fixture *f, struct fixture_log *log);
+
+/* ---- the files ---- */
+
+struct fixture_files {
+    unsigned n_states, n_snapshots; /* whatever is in the way of a name too */
+};
+struct fixture_files fixture_files(const struct store_fixture *f);
+off_t fixture_file_size(const struct store_fixture *f, const char *name);
+void fixture_file_make(const struct store_fixture *f, const char *name, const void *p, size_t len);
+void fixture_rename(const struct store_fixture *f, const char *from, const char *to);
+/* A directory of files. */
+void fixture_copy(const struct store_fixture *f, const char *from, const char *to);
 
 #endif

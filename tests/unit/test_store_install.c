@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ * store/: snapshots made, sent, received and installed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "store_machine.h"
+
+/* ---- made and sent ---- */
+
+static void test_snapshot_is_as_of_its_view_whatever_is_written_meanwhile(void **state)
+{
+    struct store_world *w = *state;
+    machine_write(&w->leader, 100);
+    machine_checkpoint(&w->leader);
+    machine_write(&w->leader, 50);
+    struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_MAKE, 9);
+    j->view = kv_view_new(w->leader.kv);
+    kv_meta(w->leader.kv, &j->meta);
+    machine_write(&w->leader, 100);
+    machine_checkpoint(&w->leader);
+    j = fixture_work(w->leader.f, j);
+    assert_int_equal(j->err, 0);
+    struct raft_snapshot s = {.id = 9, .size = j->size, .digest = j->digest};
+    s.base.pos = (struct raft_pos){1, 150};
+    storage_job_free(&j);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, &s, s.size), 0);
+    struct raft_snapshot *counted = raft_snapshot_new(&s);
+    machine_install(&w->follower, counted);
+    raft_snapshot_unref(&counted);
+    machine_check_at(&w->follower, 150);
+}
+
+static void test_read_of_what_is_not_there_is_an_error_and_no_end(void **state)
+{
+    struct store_world *w = *state;
+    machine_write(&w->leader, 30);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 5);
+    struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_READ, 5);
+    j->offset = s->size - 10;
+    j->len = 11; /* beyond the end */
+    j = fixture_work(w->leader.f, j);
+    assert_int_equal(j->err, ERR_CORRUPT);
+    storage_job_free(&j);
+    machine_drop(&w->leader, 5); /* whose check is a read of another */
+    machine_check_files(&w->leader, 1, 0);
+    j = storage_job_new(STORAGE_SNAPSHOT_READ, 5);
+    j->len = 1;
+    j = fixture_work(w->leader.f, j);
+    assert_int_equal(j->err, ERR_NOT_FOUND);
+    storage_job_free(&j);
+    raft_snapshot_unref(&s);
+}
+
+/* ---- installed ---- */
+
+static void test_install_replaces_state_and_log_and_stays(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_write(to, 70);
+    machine_checkpoint(to);
+    machine_write(to, 10);
+    machine_write(&w->leader, 500);
+    machine_checkpoint(&w->leader);
+    machine_write(&w->leader, 33);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 77);
+    assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+    machine_check_files(to, 2, 0); /* the file is a part of the new generation */
+    machine_check_at(to, 80);
+
+    struct kv_view *old = kv_view_new(to->kv);
+    machine_install(to, s);
+    machine_check_at(to, 533);
+    machine_check_files(to, 1, 0);
+    machine_check_view(old, 80); /* what is deleted stays until it is closed */
+    kv_view_close(&old);
+
+    machine_write(to, 40);
+    machine_check_at(to, 573);
+    machine_reopen(to);
+    assert_int_equal(to->restored, 533);
+    assert_int_equal(to->base.pos.index, 533);
+    assert_int_equal(to->n_scanned, 40);
+    machine_check_at(to, 573);
+    machine_checkpoint(to); /* goes on as ever */
+    machine_compact(to, 560);
+    machine_reopen(to);
+    assert_int_equal(to->restored, 573);
+    assert_int_equal(to->n_scanned, 13);
+    machine_check_at(to, 573);
+    raft_snapshot_unref(&s);
+}
+
+static void test_log_and_install_in_one_queue_are_carried_out_in_order(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_write(to, 5);
+    machine_write(&w->leader, 200);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 3);
+    assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+    uint64_t seq = to->f->written;
+    fixture_submit(to->f, fixture_write_new(seq + 1, 6, 20, 1)); /* goes with the install */
+    struct storage_write *install = machine_install_new(to, s);
+    install->seq = seq + 2;
+    fixture_submit(to->f, install);
+    fixture_submit(to->f, fixture_write_new(seq + 3, 201, 9, 1));
+    fixture_wait(to->f, seq + 3);
+    assert_int_equal(to->f->n_disordered, 0);
+    machine_reopen(to);
+    assert_int_equal(to->base.pos.index, 200);
+    assert_int_equal(to->n_scanned, 9);
+    machine_check_at(to, 209);
+    raft_snapshot_unref(&s);
+}
+
+static void test_second_install_right_after_the_first(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_write(to, 20);
+    struct kv_view *views[4];
+    for (unsigned i = 0; i < 4; i++) {
+        machine_write(&w->leader, 150);
+        struct raft_snapshot *s = machine_snapshot(&w->leader, 100 + i);
+        assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+        views[i] = kv_view_new(to->kv);
+        machine_install(to, s);
+        machine_check_at(to, 150 * (i + 1));
+        raft_snapshot_unref(&s);
+    }
+    machine_check_files(to, 1, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        machine_check_view(views[i], i == 0 ? 20 : 150 * i);
+        kv_view_close(&views[i]);
+    }
+    machine_reopen(to);
+    machine_check_at(to, 600);
+    assert_int_equal(to->restored, 600);
+}
+
+static void test_checkpoint_frozen_before_an_install_is_skipped(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_write(to, 60);
+    machine_write(&w->leader, 200);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 8);
+    assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+    struct storage_job *frozen = machine_freeze(to);
+    machine_install(to, s);
+    frozen = fixture_work(to->f, frozen);
+    assert_int_equal(frozen->err, 0);
+    kv_drop_frozen(to->kv, &frozen->frozen);
+    storage_job_free(&frozen);
+    machine_check_at(to, 200);
+    machine_reopen(to);
+    assert_int_equal(to->restored, 200);
+    machine_check_at(to, 200);
+    raft_snapshot_unref(&s);
+}
+
+/* ---- dropped, superseded, damaged ---- */
+
+static void test_dropped_snapshots_leave_nothing(void **state)
+{
+    struct store_world *w = *state;
+    machine_write(&w->leader, 100);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 1);
+    machine_check_files(&w->leader, 1, 1);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, s, s->size / 2), 0);
+    machine_check_files(&w->follower, 1, 1);
+    machine_drop(&w->follower, 1);
+    machine_check_files(&w->follower, 1, 0);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, s, s->size), 0);
+    machine_check_files(&w->follower, 2, 0);
+    machine_drop(&w->follower, 1); /* complete, and not installed */
+    machine_check_files(&w->follower, 1, 0);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, s, s->size), 0);
+    machine_install(&w->follower, s); /* and another time it counts */
+    machine_check_at(&w->follower, 100);
+    machine_drop(&w->follower, 1); /* a late one: it is in force */
+    machine_check_files(&w->follower, 1, 0);
+    machine_check_at(&w->follower, 100);
+    machine_drop(&w->leader, 1);
+    machine_check_files(&w->leader, 1, 0);
+    raft_snapshot_unref(&s);
+}
+
+static void test_new_transfer_supersedes_the_one_before(void **state)
+{
+    struct store_world *w = *state;
+    machine_write(&w->leader, 100);
+    struct raft_snapshot *first = machine_snapshot(&w->leader, 1);
+    machine_write(&w->leader, 10);
+    struct raft_snapshot *second = machine_snapshot(&w->leader, 2);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, first, first->size / 2), 0);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, second, second->size / 2), 0);
+    machine_check_files(&w->follower, 1, 1);
+    /* A late piece of the first has no place any more. */
+    assert_int_equal(machine_send_piece(&w->follower, first, first->size / 2, "late", 4),
+                     ERR_CORRUPT);
+    machine_check_files(&w->follower, 1, 1);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, first, first->size), 0);
+    machine_check_files(&w->follower, 2, 0);
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, second, second->size / 2), 0);
+    machine_check_files(&w->follower, 1, 1); /* what was complete is not wanted any more */
+    assert_int_equal(machine_transfer(&w->leader, &w->follower, second, second->size), 0);
+    machine_install(&w->follower, second);
+    machine_check_at(&w->follower, 110);
+    machine_check_files(&w->follower, 1, 0);
+    raft_snapshot_unref(&first);
+    raft_snapshot_unref(&second);
+}
+
+static void check_refused(struct store_machine *to, const struct raft_snapshot *s,
+                          const uint8_t *bytes, size_t len)
+{
+    assert_int_equal(machine_send_piece(to, s, 0, bytes, len), ERR_CORRUPT);
+    machine_check_files(to, 1, 0);
+}
+
+static void test_damaged_snapshots_are_refused_and_leave_nothing(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_write(to, 20);
+    machine_write(&w->leader, 100);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 1);
+    uint8_t *bytes = machine_read_all(&w->leader, s);
+    for (uint64_t at = 0; at < s->size; at += 1 + s->size / 50) {
+        bytes[at] ^= 0x10;
+        check_refused(to, s, bytes, s->size);
+        bytes[at] ^= 0x10;
+    }
+    struct raft_snapshot other = *s;
+    other.digest++;
+    check_refused(to, &other, bytes, s->size);
+    for (other = *s; other.size > 1; other.size /= 2) {
+        other.size--; /* cut short */
+        check_refused(to, &other, bytes, other.size);
+    }
+    other = *s;
+    other.size = 21;
+    check_refused(to, &other, (const uint8_t *)"not a snapshot at all", 21);
+    /* A piece left out. */
+    assert_int_equal(machine_send_piece(to, s, 0, bytes, 100), 0);
+    assert_int_equal(machine_send_piece(to, s, 200, bytes + 200, s->size - 200), ERR_CORRUPT);
+    machine_check_files(to, 1, 0);
+    /* Bytes beyond what the leader said. */
+    assert_int_equal(machine_send_piece(to, s, 0, bytes, 100), 0);
+    uint8_t *longer = mem_alloc(s->size);
+    memset(longer, 0, s->size);
+    assert_int_equal(machine_send_piece(to, s, 100, longer, s->size), ERR_CORRUPT);
+    mem_free(longer);
+    machine_check_at(to, 20);
+    machine_write(to, 5);
+    assert_int_equal(machine_send_piece(to, s, 0, bytes, s->size), 0);
+    machine_install(to, s);
+    machine_check_at(to, 100);
+    mem_free(bytes);
+    raft_snapshot_unref(&s);
+}
+
+/* ---- stopping ---- */
+
+static void test_stop_while_jobs_wait_drops_them(void **state)
+{
+    struct store_world *w = *state;
+    machine_write(&w->leader, 100);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 1);
+    for (unsigned i = 0; i < 50; i++) {
+        struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_MAKE, 10 + i);
+        j->view = kv_view_new(w->leader.kv);
+        kv_meta(w->leader.kv, &j->meta);
+        fixture_work_unanswered(w->leader.f, j);
+        fixture_work_unanswered(w->follower.f, machine_piece_new(s, 0, "abc", 3));
+    }
+    fixture_work_unanswered(w->leader.f, machine_freeze(&w->leader));
+    machine_reopen(&w->leader);
+    machine_reopen(&w->follower);
+    machine_check_files(&w->leader, 1, 0); /* nothing of them outlives the process */
+    machine_check_files(&w->follower, 1, 0);
+    machine_check_at(&w->leader, 100);
+    raft_snapshot_unref(&s);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_world_setup, store_world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_snapshot_is_as_of_its_view_whatever_is_written_meanwhile),
+        TEST(test_read_of_what_is_not_there_is_an_error_and_no_end),
+        TEST(test_install_replaces_state_and_log_and_stays),
+        TEST(test_log_and_install_in_one_queue_are_carried_out_in_order),
+        TEST(test_second_install_right_after_the_first),
+        TEST(test_checkpoint_frozen_before_an_install_is_skipped),
+        TEST(test_dropped_snapshots_leave_nothing),
+        TEST(test_new_transfer_supersedes_the_one_before),
+        TEST(test_damaged_snapshots_are_refused_and_leave_nothing),
+        TEST(test_stop_while_jobs_wait_drops_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
