@@ -127,6 +127,19 @@ int kv_body_check(const void *p, size_t len)
     return open_body(&r, &command);
 }
 
+bool kv_body_grows(const void *p, size_t len)
+{
+    struct bytes_reader r = bytes_reader(p, len);
+    struct kv_command_reader command;
+    struct kv_op op;
+    if (open_body(&r, &command) != 0)
+        return true;
+    while (kv_op_next(&command.ops, &op))
+        if (op.type == KV_OP_SET)
+            return true;
+    return false;
+}
+
 static int read_origin(struct bytes_reader *r, struct kv_origin *origin)
 {
     uint8_t version = bytes_read_u8(r);

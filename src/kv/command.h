@@ -82,6 +82,8 @@ MUST_CHECK int kv_command_decode(const void *p, size_t len, struct kv_command *r
 void kv_command_free(struct kv_command *command);
 /* Checks a body alone (from a peer that forwards) without keeping anything. */
 MUST_CHECK int kv_body_check(const void *p, size_t len);
+/* Whether a body that was checked sets anything, so that what is kept may grow by it. */
+bool kv_body_grows(const void *p, size_t len);
 
 /* The same without an array of its own: a command checked whole, to be read
  * operation by operation. */

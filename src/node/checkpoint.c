@@ -15,6 +15,8 @@
 
 #define RETRY_MS      5000 /* after a disk that was full */
 #define BEHIND_FACTOR 4    /* times checkpoint_bytes in memory, when merging does not keep up */
+#define FULL_BYTES    MIB  /* on a full disk what waits in memory is brought down sooner: */
+#define FULL_AGE_MS   2000 /* that purges the log, and deletions make room */
 
 static void sample_tail(struct checkpoint *c, uint64_t index, size_t step)
 {
@@ -41,6 +43,9 @@ static bool is_due(const struct driver *d)
     if (d->o.checkpoint_entries == 0 || c->changed_ms == 0 || d->now_ms < c->retry_ms)
         return false;
     uint64_t n = machine_applied(d->machine).index - c->pos.index;
+    if (d->room.full && (machine_stats(d->machine).memtable_bytes >= FULL_BYTES ||
+                         d->now_ms - c->changed_ms >= FULL_AGE_MS))
+        return true;
     return n >= d->o.checkpoint_entries ||
            machine_stats(d->machine).memtable_bytes >= d->o.checkpoint_bytes ||
            (d->o.checkpoint_age_ms > 0 && d->now_ms - c->changed_ms >= d->o.checkpoint_age_ms);

@@ -4,8 +4,8 @@
 #include "node/driver.h"
 
 #include <string.h>
+#include <unistd.h>
 
-#include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -46,6 +46,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     d->o = *o;
     d->identity = *identity;
     d->rng.state = o->seed;
+    d->room.log_room = UINT64_MAX / 2; /* until the storage says otherwise */
     d->machine = machine_new();
     d->raft = core_new(o, identity);
     list_init(&d->inbound);
@@ -119,6 +120,16 @@ void driver_start(struct driver *d, struct storage *storage, struct transport *t
     d->next_tick_ms = now_ms + DRIVER_TICK_MS;
     writes_membership_applied(d);
     raft_start(d->raft);
+    room_advance(d);
+}
+
+void driver_die(const char *what, int err)
+{
+    LOG_ERROR(
+        "%s: %s; this node stops: see the lines before, or start it again to see what is damaged",
+        what, err_text(err));
+    log_stop(); /* writes the line */
+    _exit(1);
 }
 
 void driver_save_identity(struct driver *d)
@@ -179,6 +190,7 @@ void driver_advance(struct driver *d, uint64_t now_ms)
     if (d->next_tick_ms <= now_ms)
         d->next_tick_ms = now_ms + DRIVER_TICK_MS;
     note_disk(d);
+    room_advance(d);
     stop_advance(d);
     sample_lag(d);
     expire(d);
@@ -308,7 +320,8 @@ static void apply(struct driver *d, struct raft_entry *const entries[], unsigned
         return;
     uint64_t from_us = figures_clock_us(d);
     int err = machine_apply(d->machine, entries, n, applied, d);
-    ASSERT(err == 0); /* the core has decoded every configuration before */
+    if (err != 0) /* what it changes cannot be read: the storage has said which file and record */
+        driver_die("cannot apply what was committed", err);
     histogram_add(&d->figures.duration[NODE_TOOK_APPLY], figures_clock_us(d) - from_us);
     checkpoint_applied(d, entries, n);
     reads_applied(d);

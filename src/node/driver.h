@@ -19,6 +19,7 @@
  *      backup.c    files of snapshots made here, shared by followers and operators
  *      checkpoint.c  state made durable, the log before it let go of
  *      figures.c   counts and durations
+ *      room.c      what a full disk refuses, and what not
  *      stop.c      an orderly end: leadership is handed over
  */
 #ifndef NODE_DRIVER_H
@@ -179,6 +180,12 @@ struct driver {
     uint64_t lag_next_ms;
 
     bool disk_stalled; /* as last logged */
+    struct {
+        bool full;             /* this node's disk */
+        bool refuses;          /* the cluster is, as last logged */
+        uint64_t log_room;     /* bytes, see struct storage_space */
+        uint64_t hand_over_ms; /* not before this */
+    } room;
     uint64_t term_seen;
     struct uuid leader_seen;
     enum raft_role role_seen;
@@ -235,6 +242,9 @@ static inline bool driver_is_member(const struct driver *d)
     return !uuid_is_zero(d->identity.cluster);
 }
 
+/* Ends the process with one line for people: what is to be done next cannot be done, and to go on
+ * without it would make this node another than the others. */
+void driver_die(const char *what, int err) __attribute__((noreturn));
 /* Completes a request. */
 static inline void driver_done(struct node_request *r, int err)
 {
@@ -323,6 +333,15 @@ struct peer_figures figures_peer(const struct driver *d, struct uuid id);
 void figures_heard(struct driver *d, struct uuid id);
 void figures_send_failed(struct driver *d, struct uuid id);
 void figures_round_trip(struct driver *d, struct uuid id, uint64_t asked_us);
+
+/* room.c */
+void room_advance(struct driver *d);
+/* Entries of so many bytes can be written for sure. */
+bool room_for(const struct driver *d, uint64_t bytes);
+/* Some writes may have to be refused. */
+bool room_is_short(const struct driver *d);
+/* This write of a client, which was sent nowhere yet, is refused now. */
+bool room_refuses(const struct driver *d, const struct node_request *r);
 
 /* stop.c */
 void stop_advance(struct driver *d);

@@ -161,8 +161,25 @@ static void answer_hello(struct driver *d, struct node_request *r, const struct 
     peer_answer(d, r, h, &m);
 }
 
+/* What a full disk cannot take for sure is not taken: the leader sends it again. */
+static bool has_room(const struct driver *d, const struct wire_message *m)
+{
+    uint64_t bytes = 0;
+    if (m->header.type == WIRE_SNAPSHOT)
+        return !d->room.full;
+    if (m->header.type != WIRE_APPEND || m->raft.append.n_entries == 0)
+        return true;
+    for (unsigned i = 0; i < m->raft.append.n_entries; i++)
+        bytes += sizeof(struct raft_entry) + m->raft.append.entries[i]->len;
+    return room_for(d, bytes);
+}
+
 static void ask_core(struct driver *d, struct node_request *r, const struct wire_message *m)
 {
+    if (!has_room(d, m)) {
+        refuse(d, r, &m->header, ERR_NO_SPACE);
+        return;
+    }
     struct inbound *in = mem_alloc(sizeof *in);
     in->request = r;
     in->question = m->header;

@@ -136,6 +136,10 @@ void writes_add(struct driver *d, struct node_request *r)
             return;
         }
     }
+    if (room_refuses(d, r)) {
+        refuse(d, r, ERR_NO_SPACE);
+        return;
+    }
     enqueue(d, r);
 }
 
@@ -180,13 +184,15 @@ static bool propose_some(struct driver *d)
     size_t total = 0;
     struct raft_entry **entries = mem_array(n_max, sizeof *entries);
     LIST_FOREACH (it, &w->waiting) {
-        if (n == n_max || total > d->o.append_bytes_max)
+        struct write *wr = LIST_ENTRY(it, struct write, link);
+        if (n == n_max || total > d->o.append_bytes_max ||
+            !room_for(d, total + wr->request->in.write.body.len))
             break;
-        entries[n] = entry_of(d, LIST_ENTRY(it, struct write, link));
+        entries[n] = entry_of(d, wr);
         total += entries[n++]->len;
     }
     struct raft_pos first;
-    bool taken = raft_propose(d->raft, entries, n, &first) == 0;
+    bool taken = n > 0 && raft_propose(d->raft, entries, n, &first) == 0;
     for (unsigned i = 0; i < n; i++) {
         if (!taken) {
             raft_entry_unref(&entries[i]);
@@ -256,10 +262,23 @@ static void forward_waiting(struct driver *d, const struct raft_member *leader)
     mem_free(m.forward.commands);
 }
 
+/* What was sent nowhere and cannot be taken: for certain not attempted. */
+static void refuse_waiting(struct driver *d)
+{
+    if (!room_is_short(d))
+        return;
+    LIST_FOREACH_SAFE (it, following, &d->writes.waiting) {
+        struct write *wr = LIST_ENTRY(it, struct write, link);
+        if (!wr->attempted && room_refuses(d, wr->request))
+            settle(d, wr, ERR_NO_SPACE);
+    }
+}
+
 void writes_pump(struct driver *d)
 {
     struct raft_status s = raft_status(d->raft);
     writes_release_held(d);
+    refuse_waiting(d);
     if (list_is_empty(&d->writes.waiting))
         return;
     if (!driver_is_member(d)) {
@@ -404,6 +423,13 @@ void writes_forwarded(struct driver *d, struct node_request *r, const struct wir
         return;
     }
     struct forwarded *b = forwarded_new(d, r, m);
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < b->n; i++)
+        bytes += m->forward.commands[i].len;
+    if (!room_for(d, bytes)) {
+        fail_forwarded(d, b, ERR_NO_SPACE);
+        return;
+    }
     struct raft_entry **entries = mem_array(b->n, sizeof *entries);
     for (unsigned i = 0; i < b->n; i++) {
         const struct wire_bytes *c = &m->forward.commands[i];

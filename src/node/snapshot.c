@@ -3,7 +3,6 @@
  * the bytes go from file to message and from message to file here. The files
  * that are sent are made in backup.c.
  */
-#include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/driver.h"
@@ -84,8 +83,8 @@ void snapshot_installed(struct driver *d, struct storage_write *w)
 {
     struct raft_base *base = mem_alloc(sizeof *base);
     int err = machine_install(d->machine, w->meta.data, w->meta.len, w->state, base);
-    ASSERT(err ==
-           0); /* was looked at when it was complete, and is later than all that is applied */
+    if (err != 0) /* it was looked at when it was complete, and is later than all that is applied */
+        driver_die("cannot go on from the snapshot that was installed", err);
     LOG_INFO("installed the state at %llu", (unsigned long long)base->pos.index);
     figures_took(d, NODE_TOOK_SNAPSHOT_INSTALL, w->asked_us);
     d->checkpoint.pos = base->pos;

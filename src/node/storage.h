@@ -116,6 +116,15 @@ struct storage_stats {
     uint64_t disk_free_bytes; /* that this process may still take */
 };
 
+/* How much room there is. */
+struct storage_space {
+    uint64_t disk_free; /* bytes of the file system that this process may still take */
+    uint64_t spare;     /* about so many within the state's files that can be used again */
+    uint64_t reserve;   /* of disk_free that is not for what clients write */
+    uint64_t log_room;  /* bytes that writes of the log may take and are sure to find */
+    bool log_is_full;   /* as large as it should get */
+};
+
 /* A storage that fails to write does not answer: it ends the process. */
 struct storage {
     void (*write)(struct storage *s, struct storage_write *w); /* takes w */
@@ -124,6 +133,10 @@ struct storage {
     /* What is known now. Thread-safe, and does not wait for the disk: may be of a moment ago. NULL:
      * nothing is. */
     void (*stats)(struct storage *s, struct storage_stats *ret_stats);
+    /* As known a moment ago, or untouched where nothing is known; thread-safe, does not wait for
+     * the disk. NULL: there is always room.
+     */
+    void (*space)(struct storage *s, struct storage_space *ret_space);
 };
 
 #endif

@@ -127,6 +127,8 @@ struct raft {
     uint64_t verified;     /* index: the log equals the leader's up to here; >= commit */
 
     uint64_t no_vote_before; /* tick: a leader relies on it */
+    bool full;               /* the own disk; see raft_set_full() */
+    bool leader_full;        /* follower: what the leader last said */
 
     /* candidate: a ballot for each member of the configuration in force */
     uint64_t round_first_seq, round_last_seq;
@@ -197,6 +199,9 @@ bool raft_in_own_term(const struct raft *r);
 bool raft_hard_state_is_durable(const struct raft *r);
 /* The disk owes a record and has done nothing for too long. */
 bool raft_disk_is_stalled(const struct raft *r);
+
+/* room.c: see raft_status.full. */
+bool raft_is_full(const struct raft *r);
 
 /* ---- raft.c ---- */
 

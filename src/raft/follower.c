@@ -60,6 +60,7 @@ static struct raft_message answer_to(const struct raft *r, const struct raft_mes
     struct raft_message answer = {
         .type = RAFT_APPEND_REPLY, .to = m->from, .seq = m->seq, .term = r->term};
     answer.append_reply.rejected = m->append.prev.index;
+    answer.append_reply.full = r->full;
     return answer;
 }
 
@@ -105,6 +106,7 @@ void raft_hear_leader(struct raft *r, const struct raft_message *m)
 void raft_on_append(struct raft *r, const struct raft_message *m)
 {
     raft_hear_leader(r, m);
+    r->leader_full = m->append.full;
     struct raft_pos prev = m->append.prev;
     if (prev.index > r->verified && !raft_log_has(r->log, prev)) {
         reject(r, m);

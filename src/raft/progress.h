@@ -32,6 +32,7 @@ struct raft_progress {
     enum raft_progress_state state;
     uint64_t match;              /* acknowledged as durable there; never goes back */
     uint64_t match_seq;          /* what was sent after this seq was sent after that */
+    bool full;                   /* its disk, by its own word */
     bool lost_data;              /* its log ends below what it acknowledged: it counts nowhere */
     uint64_t next;               /* index of the next entry to send; > match */
     uint64_t answered;           /* highest seq of an append it answered in this term */

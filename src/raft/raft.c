@@ -405,6 +405,7 @@ struct raft_status raft_status(const struct raft *r)
         .lease_ticks = raft_lease_ticks(r),
         .transfer_to = r->transfer_to,
         .disk_stalled = raft_disk_is_stalled(r),
+        .full = raft_is_full(r),
     };
 }
 

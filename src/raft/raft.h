@@ -167,12 +167,15 @@ void raft_piece_written(struct raft *r, uint64_t snapshot_id, uint64_t offset, b
 
 /* A message to this peer was lost for certain (connection refused, reset). */
 void raft_unreachable(struct raft *r, struct uuid peer);
+/* The disk of this node is full, or has room again. The others are told, and no leadership is
+ * taken over while it is; nothing is refused here. status.full says what should be. */
+void raft_set_full(struct raft *r, bool full);
 /* Hands leadership over to this voter, zero: to the one with the longest log of
- * those that answer. 0 means that it has begun: until it is over, which it is
- * after election_ticks_max at the latest, proposals are refused. Then there is
- * another leader, or this one leads on; status.transfer_to tells. Errors:
- * NOT_LEADER, NOT_FOUND (no such member, or none that answers), NOT_ALLOWED
- * (this node, a learner, or about to lose its vote), IN_PROGRESS (to another). */
+ * those that answer and have room on their disks. 0 means that it has begun: until it is over,
+ * which it is after election_ticks_max at the latest, proposals are refused. Then there is another
+ * leader, or this one leads on; status.transfer_to tells. Errors: NOT_LEADER, NOT_FOUND (no such
+ * member, or none that answers), NOT_ALLOWED (this node, a learner, or about to lose its vote),
+ * IN_PROGRESS (to another). */
 MUST_CHECK int raft_transfer(struct raft *r, struct uuid to);
 /* Gives up leadership, if any (an orderly stop that found nobody to hand over to). */
 void raft_step_down(struct raft *r);
@@ -257,6 +260,8 @@ struct raft_status {
     uint64_t lease_ticks;    /* leader: it has a lease for so much longer */
     struct uuid transfer_to; /* leader: whom it hands over to; zero: nobody */
     bool disk_stalled;       /* see disk_stall_ticks */
+    bool full;               /* the leader, or too many of its voters, have no room for more data;
+                                a follower knows it from the leader */
 };
 struct raft_status raft_status(const struct raft *r);
 

@@ -39,6 +39,7 @@ static void note_sent(struct raft *r, struct raft_progress *p, struct raft_messa
 {
     m->seq = ++r->seq;
     m->append.commit = commit;
+    m->append.full = raft_is_full(r);
     p->told_commit = commit;
 }
 
@@ -238,6 +239,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
     if (r->tick - p->heard_tick >= r->opt.election_ticks_min)
         p->losses = 0; /* it is back: lose no time */
     p->heard_tick = r->tick;
+    p->full = m->append_reply.full;
     p->paused_upto_tick = 0;
     if (p->answered < m->seq)
         p->answered = m->seq;

@@ -28,7 +28,8 @@ static int best_voter(const struct raft *r)
     for (unsigned i = 0; i < r->n_peers; i++) {
         const struct raft_progress *p = &r->peers[i];
         bool heard = r->tick - p->heard_tick < r->opt.election_ticks_min;
-        if (may_take_over(r, i) && heard && (best < 0 || p->match > r->peers[best].match))
+        if (may_take_over(r, i) && heard && !r->peers[i].full &&
+            (best < 0 || p->match > r->peers[best].match))
             best = (int)i;
     }
     return best;
@@ -104,7 +105,7 @@ void raft_on_timeout_now(struct raft *r, const struct raft_message *m)
     struct raft_message answer = {
         .type = RAFT_TIMEOUT_NOW_REPLY, .to = m->from, .seq = m->seq, .term = r->term};
     bool ok = m->term == r->term && r->role == RAFT_FOLLOWER && uuid_equal(r->leader, m->from) &&
-              raft_is_voter(r) && is_settled(r);
+              raft_is_voter(r) && is_settled(r) && !r->full;
     answer.timeout_now_reply.ok = ok;
     raft_answer(r, &answer, 0);
     if (ok)

@@ -100,6 +100,7 @@ struct raft_message {
             uint64_t commit;             /* the leader's commit index */
             struct raft_entry **entries; /* consecutive after prev; none: a heartbeat */
             unsigned n_entries;
+            bool full; /* there is no room for more data; see raft_set_full() */
         } append;
         struct {
             bool success;
@@ -109,6 +110,7 @@ struct raft_message {
                                        below `rejected` (PITFALLS 20), term that of our entry there */
             uint64_t promise_ticks; /* after receiving the append it votes for nobody else for so
                                        many ticks; 0: it promises nothing */
+            bool full;              /* the sender's disk is */
         } append_reply;
         struct {
             bool pre;

@@ -7,13 +7,16 @@
 #include "store/env.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "store/dir.h"
 #include "store/guard.h"
 
@@ -50,6 +53,21 @@ static void on_assert(MDB_env *env, const char *text)
     store_guard_trip();
 }
 
+/* The table of readers is a map over a file with a hole: on a full disk the first touch of a page
+ * would be a fault. */
+static int fill_lock_file(const char *path)
+{
+    char *name = store_path(path, "lock.mdb");
+    struct stat st;
+    int fd = open(name, O_RDWR | O_CLOEXEC), rc = 0;
+    if (fd >= 0 && fstat(fd, &st) == 0 && (off_t)st.st_blocks * 512 < st.st_size)
+        rc = posix_fallocate(fd, 0, st.st_size);
+    if (fd >= 0)
+        close(fd);
+    mem_free(name);
+    return rc == ENOSPC || rc == EDQUOT ? rc : 0; /* some file systems cannot and need not */
+}
+
 static int try_open(const char *path, size_t map_bytes, MDB_env **ret_env)
 {
     MDB_env *env;
@@ -65,6 +83,8 @@ static int try_open(const char *path, size_t map_bytes, MDB_env **ret_env)
         rc = mdb_env_set_maxreaders(env, N_READERS);
     if (!rc)
         rc = mdb_env_open(env, path, MDB_NOTLS, 0600);
+    if (!rc)
+        rc = fill_lock_file(path);
     if (rc)
         mdb_env_close(env);
     else
@@ -125,6 +145,36 @@ static int read_free_list(MDB_txn *txn, size_t *ret_pages, size_t *ret_last_txn)
     return 0;
 }
 
+uint64_t store_env_used(MDB_env *env)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    mdb_env_info(env, &info);
+    mdb_env_stat(env, &stat);
+    return (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+uint64_t store_env_map(MDB_env *env)
+{
+    MDB_envinfo info;
+    mdb_env_info(env, &info);
+    return info.me_mapsize;
+}
+
+uint64_t store_env_free(MDB_env *env)
+{
+    MDB_txn *txn;
+    MDB_stat stat;
+    size_t pages = 0, last_txn;
+    if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0)
+        return 0;
+    if (read_free_list(txn, &pages, &last_txn) != 0)
+        pages = 0;
+    mdb_txn_abort(txn);
+    mdb_env_stat(env, &stat);
+    return (uint64_t)pages * stat.ms_psize;
+}
+
 static int add_pages(MDB_txn *txn, MDB_dbi dbi, size_t *pages)
 {
     MDB_stat stat;
@@ -166,8 +216,11 @@ void store_env_space(MDB_env *env, uint64_t *ret_used, uint64_t *ret_free)
     *ret_used = *ret_free = 0;
     if (mdb_env_get_fd(env, &fd) != 0)
         return;
-    if (fstat(fd, &file) == 0)
+    if (fstat(fd, &file) == 0) {
         *ret_used = (uint64_t)file.st_blocks * 512; /* of this size everywhere, stat(2) */
+        if (*ret_used > (uint64_t)file.st_size)     /* kept beyond the end, see space.c */
+            *ret_used = (uint64_t)file.st_size;
+    }
     if (fstatvfs(fd, &system) == 0)
         *ret_free = (uint64_t)system.f_bavail * system.f_frsize;
 }

@@ -37,6 +37,11 @@ int store_env_check(MDB_txn *txn, const MDB_dbi tables[], unsigned n);
 /* The disk space that its file takes, and that is left beside it for this process; 0: not known.
  * Any thread. */
 void store_env_space(MDB_env *env, uint64_t *ret_used, uint64_t *ret_free);
+/* Bytes up to the last page that was ever used, and the most there may be. */
+uint64_t store_env_used(MDB_env *env);
+uint64_t store_env_map(MDB_env *env);
+/* Bytes before that last page which can be used again. Reads the free list. */
+uint64_t store_env_free(MDB_env *env);
 /* Removes the directory `path` with an environment in it that nobody has open; it need not be
  * there. Errors with a reason. */
 MUST_CHECK int store_env_remove(const char *path, struct buf *reason);

@@ -51,8 +51,10 @@ struct store_lanes {
     struct lane lanes[LANES];
 };
 
-static void die(struct store_lanes *l, const char *text)
+static void die(struct store_lanes *l, const char *why)
 {
+    char text[1024];
+    snprintf(text, sizeof text, "%s" STORE_DIE_REMEDY, why);
     if (l->options.fatal) {
         l->options.fatal(l->options.ctx, text);
         return;
@@ -219,6 +221,15 @@ static int write_piece(struct store_lanes *l, struct storage_job *j, struct buf 
     if (err)
         forget_incoming(l); /* it begins anew, and until then its space is free */
     return err;
+}
+
+/* Under the lock, so that it is not closed meanwhile. */
+struct state_stats store_lanes_stats(struct store_lanes *l)
+{
+    pthread_mutex_lock(&l->lock);
+    struct state_stats stats = state_stats(l->state);
+    pthread_mutex_unlock(&l->lock);
+    return stats;
 }
 
 uint64_t store_lanes_ready(struct store_lanes *l, uint64_t snapshot_id)

@@ -38,7 +38,8 @@ void store_lanes_work(struct store_lanes *l, struct storage_job *j);
 
 /* Any thread. The disk space of the state in force. */
 uint64_t store_lanes_state_bytes(struct store_lanes *l);
-
+/* Of the state in force. Any thread. */
+struct state_stats store_lanes_stats(struct store_lanes *l);
 /* The log's thread. The generation made of the snapshot that was received completely under this
  * id; 0: there is none. */
 uint64_t store_lanes_ready(struct store_lanes *l, uint64_t snapshot_id);

@@ -24,6 +24,11 @@
 #include "node/storage.h"
 #include "raft/types.h"
 
+/* At the end of the line that says why the process ends. */
+#define STORE_DIE_REMEDY                                                                           \
+    "; this node stops, because what the disk holds now is not known: look after the disk (the "   \
+    "kernel's log says more), then start the node again"
+
 struct store; /* opaque */
 
 struct store_options {

@@ -6,12 +6,14 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/env.h"
+#include "store/space.h"
 #include "store/txn.h"
 
 /* Writes merged into one transaction, beyond which the next begins: LMDB keeps
@@ -22,6 +24,7 @@ struct store_thread {
     struct storage storage;    /* first: what the driver holds points here */
     struct store_log *log;     /* borrowed */
     struct store_lanes *lanes; /* borrowed */
+    struct store_space *space; /* owned */
     struct store_options options;
     struct storage_events events;
     pthread_t thread;
@@ -69,11 +72,16 @@ static void tell_stats(struct storage *s, struct storage_stats *ret_stats)
     ret_stats->state_bytes = store_lanes_state_bytes(t->lanes);
 }
 
+static void ask_space(struct storage *s, struct storage_space *ret_space)
+{
+    *ret_space = store_space(of(s)->space);
+}
+
 static void die(struct store_thread *t, const char *what, const char *why)
 {
-    char text[512];
-    snprintf(text, sizeof text, "cannot %s %s/data.mdb: %s; this node stops", what, t->log->path,
-             why);
+    char text[1024];
+    snprintf(text, sizeof text, "cannot %s %s/data.mdb: %s%s%s", what, t->log->path, why,
+             store_space_is_gone(t->space) ? " (no space is left)" : "", STORE_DIE_REMEDY);
     t->failed = true;
     if (t->options.fatal) {
         t->options.fatal(t->options.ctx, text);
@@ -143,6 +151,12 @@ static bool switch_state(struct store_thread *t, struct storage_write *w)
     return err == 0;
 }
 
+static void update_space(struct store_thread *t)
+{
+    struct state_stats state = store_lanes_stats(t->lanes);
+    store_space_update(t->space, &state);
+}
+
 static void carry_out_writes(struct store_thread *t, struct list *writes)
 {
     while (!list_is_empty(writes) && !t->failed) {
@@ -154,6 +168,7 @@ static void carry_out_writes(struct store_thread *t, struct list *writes)
             list_splice(writes, &done); /* never answered */
             return;
         }
+        update_space(t);
         LIST_FOREACH_SAFE (it, next, &done) {
             struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
             list_remove(it);
@@ -182,12 +197,31 @@ static void carry_out_loads(struct store_thread *t, struct list *loads)
     }
 }
 
+static bool is_idle(const struct store_thread *t)
+{
+    return list_is_empty(&t->writes) && list_is_empty(&t->loads) && !t->stopping;
+}
+
+/* With the lock held: waits for work, and looks after the room on the disk meanwhile. */
+static void wait_for_work(struct store_thread *t)
+{
+    struct timespec until;
+    while (is_idle(t)) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        if (pthread_cond_timedwait(&t->more, &t->lock, &until) == 0)
+            continue;
+        pthread_mutex_unlock(&t->lock);
+        update_space(t);
+        pthread_mutex_lock(&t->lock);
+    }
+}
+
 /* Waits for work and takes all of it. False: stopping, and nothing waits. */
 static bool take(struct store_thread *t, struct list *writes, struct list *loads)
 {
     pthread_mutex_lock(&t->lock);
-    while (list_is_empty(&t->writes) && list_is_empty(&t->loads) && !t->stopping)
-        pthread_cond_wait(&t->more, &t->lock);
+    wait_for_work(t);
     list_splice(writes, &t->writes);
     list_splice(loads, &t->loads);
     pthread_mutex_unlock(&t->lock);
@@ -212,13 +246,21 @@ struct store_thread *store_thread_new(struct store_log *log, struct store_lanes 
                                       const struct store_options *options)
 {
     struct store_thread *t = mem_zalloc(sizeof *t);
-    t->storage = (struct storage){
-        .write = queue_write, .load = queue_load, .work = queue_job, .stats = tell_stats};
+    t->storage = (struct storage){.write = queue_write,
+                                  .load = queue_load,
+                                  .work = queue_job,
+                                  .stats = tell_stats,
+                                  .space = ask_space};
     t->log = log;
     t->lanes = lanes;
     t->options = *options;
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->more, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->more, &attr);
+    pthread_condattr_destroy(&attr);
+    t->space = store_space_new(log);
     list_init(&t->writes);
     list_init(&t->loads);
     return t;
@@ -230,6 +272,7 @@ void store_thread_free(struct store_thread **t)
         return;
     store_thread_stop(*t);
     drop(&(*t)->writes, &(*t)->loads);
+    store_space_free(&(*t)->space);
     pthread_cond_destroy(&(*t)->more);
     pthread_mutex_destroy(&(*t)->lock);
     MEM_FREE(*t);
@@ -245,6 +288,7 @@ void store_thread_start(struct store_thread *t, const struct storage_events *eve
     ASSERT(!t->running);
     t->events = *events;
     t->stopping = false;
+    update_space(t);
     int rc = pthread_create(&t->thread, NULL, run, t);
     ASSERT(rc == 0);
     t->running = true;

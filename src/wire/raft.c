@@ -32,6 +32,7 @@ void wire_append_encode(const struct wire_message *m, struct buf *out)
     ASSERT(n <= LIMIT_APPEND_ENTRIES);
     wire_put_pos(out, m->raft.append.prev);
     buf_put_varint(out, m->raft.append.commit);
+    wire_put_bool(out, m->raft.append.full);
     buf_put_varint(out, n);
     for (unsigned i = 0; i < n; i++) {
         const struct raft_entry *e = m->raft.append.entries[i];
@@ -75,6 +76,7 @@ void wire_append_decode(struct bytes_reader *r, struct wire_message *m)
     struct raft_pos prev = wire_read_pos(r);
     m->raft.append.prev = prev;
     m->raft.append.commit = bytes_read_varint(r);
+    m->raft.append.full = wire_read_bool(r);
     unsigned n = wire_read_count(r, LIMIT_APPEND_ENTRIES, ENTRY_BYTES_MIN);
     if (prev.term > m->header.term || prev.index > UINT64_MAX - n)
         r->failed = true;
@@ -110,6 +112,7 @@ void wire_append_reply_encode(const struct wire_message *m, struct buf *out)
     buf_put_varint(out, m->raft.append_reply.hint.term);
     buf_put_varint(out, m->raft.append_reply.hint.index);
     buf_put_varint(out, m->raft.append_reply.promise_ticks);
+    wire_put_bool(out, m->raft.append_reply.full);
 }
 
 void wire_append_reply_decode(struct bytes_reader *r, struct wire_message *m)
@@ -120,6 +123,7 @@ void wire_append_reply_decode(struct bytes_reader *r, struct wire_message *m)
     m->raft.append_reply.hint.term = bytes_read_varint(r);
     m->raft.append_reply.hint.index = bytes_read_varint(r);
     m->raft.append_reply.promise_ticks = bytes_read_varint(r);
+    m->raft.append_reply.full = wire_read_bool(r);
     if (m->raft.append_reply.hint.term > m->header.term)
         r->failed = true;
 }

@@ -53,9 +53,9 @@ def message(kind, payload=b"", cluster=None, sender=None, receiver=None, term=1,
 # Payloads that the consensus core would take from a member.
 VOTE_PAYLOADS = (b"\0\x05\x64", b"\x01\x05\x64")  # real and pre-vote; last entry is 5.100
 APPEND_PAYLOADS = (
-    b"\0\0\0\0",  # a heartbeat: previous position, commit index, no entries
-    b"\0\0\x01\x01" + b"\x01\x01\x05hello",  # one command of term 1 at index 1
-    b"\0\0\x01\x01" + b"\0\x01\x10" + b"leader of term 1",  # the first entry of a term
+    b"\0\0\0\0\0",  # a heartbeat: previous position, commit index, not full, no entries
+    b"\0\0\x01\0\x01" + b"\x01\x01\x05hello",  # one command of term 1 at index 1
+    b"\0\0\x01\0\x01" + b"\0\x01\x10" + b"leader of term 1",  # the first entry of a term
 )
 
 

@@ -60,6 +60,13 @@ static void disk_load(struct storage *s, struct storage_load *l)
     list_push_back(&d->loads, &l->link);
 }
 
+static void disk_space(struct storage *s, struct storage_space *ret_space)
+{
+    const struct world_disk *d = (struct world_disk *)s;
+    if (d->space.reserve > 0)
+        *ret_space = d->space;
+}
+
 /* ---- files of snapshots ---- */
 
 static struct world_file *find_file(struct world_disk *d, uint64_t id)
@@ -278,11 +285,13 @@ void world_init(struct world *w, unsigned n)
     list_init(&w->asked);
     for (unsigned i = 0; i < n; i++) {
         struct world_node *node = &w->nodes[i];
-        node->disk = (struct world_disk){
-            .storage = {.write = disk_write, .load = disk_load, .work = disk_work},
-            .world = w,
-            .self = i,
-            .writes_left = UINT_MAX};
+        node->disk = (struct world_disk){.storage = {.write = disk_write,
+                                                     .load = disk_load,
+                                                     .work = disk_work,
+                                                     .space = disk_space},
+                                         .world = w,
+                                         .self = i,
+                                         .writes_left = UINT_MAX};
         node->link = (struct world_link){.transport = {.send = link_send}, .world = w, .self = i};
         list_init(&node->disk.done);
         list_init(&node->disk.loads);

@@ -32,7 +32,8 @@ struct world_disk {
     struct raft_hard_state hard_state;
     struct raft_entry **log; /* log[i] has index i + 1 */
     unsigned n_log;
-    unsigned writes_left; /* the ones after that are lost and never answered */
+    struct storage_space space; /* all zero: always enough */
+    unsigned writes_left;       /* the ones after that are lost and never answered */
 };
 
 struct world_link {

@@ -58,6 +58,7 @@ static void put_append(struct buf *b, struct raft_pos prev, unsigned type, uint6
     buf_put_varint(b, prev.term);
     buf_put_varint(b, prev.index);
     buf_put_varint(b, 0);
+    buf_put_u8(b, 0);
     buf_put_varint(b, 1);
     buf_put_u8(b, (uint8_t)type);
     buf_put_varint(b, term);
@@ -103,9 +104,11 @@ static void test_heartbeat_above_the_leaders_term_is_refused(void **state)
 {
     (void)state;
     struct buf b = BUF_INIT;
-    buf_append(&b, "\5\11\0\0", 4); /* prev of term 5, no entries */
+    buf_append(&b, "\5\11\0\1\0", 5); /* prev of term 5, full, no entries */
     wire_assert_payload_taken(WIRE_APPEND, 5, &b);
-    buf_append(&b, "\6\11\0\0", 4);
+    buf_append(&b, "\6\11\0\1\0", 5);
+    wire_assert_payload_refused(WIRE_APPEND, 5, &b);
+    buf_append(&b, "\5\11\0\2\0", 5); /* neither full nor not */
     wire_assert_payload_refused(WIRE_APPEND, 5, &b);
     buf_free(&b);
 }
@@ -128,9 +131,9 @@ static void test_positions_and_flags_that_cannot_be_are_refused(void **state)
     wire_assert_payload_refused(WIRE_VOTE_REPLY, 3, &b);
     buf_append(&b, "\2", 1);
     wire_assert_payload_refused(WIRE_TIMEOUT_NOW_REPLY, 3, &b);
-    buf_append(&b, "\0\0\7\3\6\0", 6); /* append reply: hint of term 3 */
+    buf_append(&b, "\0\0\7\3\6\0\0", 7); /* append reply: hint of term 3 */
     wire_assert_payload_taken(WIRE_APPEND_REPLY, 3, &b);
-    buf_append(&b, "\0\0\7\4\6\0", 6);
+    buf_append(&b, "\0\0\7\4\6\0\0", 7);
     wire_assert_payload_refused(WIRE_APPEND_REPLY, 3, &b);
     buf_append(&b, "\0", 1); /* refused for no reason */
     wire_assert_payload_refused(WIRE_REFUSED, 3, &b);
@@ -206,7 +209,7 @@ static void test_admin_and_form_beyond_their_limits_are_refused(void **state)
 static void put_count(struct buf *b, enum wire_type type, uint64_t count)
 {
     if (type == WIRE_APPEND)
-        buf_append(b, "\0\0\0", 3);
+        buf_append(b, "\0\0\0\0", 4);
     else if (type == WIRE_ADMIN)
         buf_append(b,
                    "\1" /* timeout, incarnation, address */ "\0\0\0\0"
@@ -246,7 +249,7 @@ static void decode_hostile_lengths(void)
         buf_put_varint(&b, 1);
         buf_put_varint(&b, lengths[i]);
         wire_assert_payload_refused(WIRE_FORWARD, 5, &b);
-        buf_append(&b, "\0\0\0\1\1\1", 6);
+        buf_append(&b, "\0\0\0\0\1\1\1", 7);
         buf_put_varint(&b, lengths[i]);
         wire_assert_payload_refused(WIRE_APPEND, 5, &b);
     }
@@ -266,7 +269,7 @@ static void decode_many_small(void)
     assert_int_equal(m.forward.n_commands, LIMIT_FORWARDED_OPS);
     wire_message_free(&m);
     buf_clear(&payload);
-    buf_append(&payload, "\0\0\0", 3);
+    buf_append(&payload, "\0\0\0\0", 4);
     buf_put_varint(&payload, sizeof zeros / 4);
     buf_append(&payload, zeros, sizeof zeros);
     wire_assert_payload_refused(WIRE_APPEND, 5, &payload);

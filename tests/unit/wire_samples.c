@@ -82,6 +82,7 @@ static void make_append(enum wire_sample s, struct wire_message *m)
         s == WIRE_SAMPLE_PLAIN ? (struct raft_pos){5, 300} : (struct raft_pos){MAX - 1, MAX - 3};
     m->raft.append.prev = prev;
     m->raft.append.commit = pick(s, 299);
+    m->raft.append.full = s == WIRE_SAMPLE_MOST;
     m->raft.append.n_entries = 3;
     m->raft.append.entries = mem_array(3, sizeof(struct raft_entry *));
     struct raft_entry **entries = m->raft.append.entries;
@@ -133,6 +134,7 @@ static void make_raft(enum wire_type type, enum wire_sample s, struct wire_messa
         m->raft.append_reply.match = pick(s, 70);
         m->raft.append_reply.rejected = pick(s, 71);
         m->raft.append_reply.promise_ticks = pick(s, 19);
+        m->raft.append_reply.full = s == WIRE_SAMPLE_MOST;
         m->raft.append_reply.hint = (struct raft_pos){pick(s, 3), pick(s, 72)};
     } else if (type == WIRE_VOTE) {
         m->raft.vote.pre = s == WIRE_SAMPLE_MOST;
