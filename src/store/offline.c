@@ -179,6 +179,7 @@ static void clear(const char *dir)
     (void)!store_dir_remove(snapshots, &ignored);
     mem_free(snapshots);
     (void)!store_file_remove(dir, STORE_FORMAT_FILE, &ignored);
+    (void)!store_file_remove(dir, STORE_FORMAT_FILE ".new", &ignored);
     buf_free(&ignored);
 }
 
@@ -194,27 +195,34 @@ static int fill(const char *dir, struct run *backup, const struct store_founding
     return err;
 }
 
+static void leave_no_trace(const char *dir, bool was_there)
+{
+    struct buf ignored = BUF_INIT;
+    clear(dir);
+    (void)!store_file_remove(dir, LOCK_FILE, &ignored);
+    if (!was_there)
+        (void)!store_dir_remove(dir, &ignored);
+    buf_free(&ignored);
+}
+
 int store_restore(const char *dir, struct run *backup, const struct store_founding *founding,
                   struct buf *reason)
 {
-    bool was_there = store_file_exists(dir, ".");
+    bool was_there = store_file_exists(dir, "."), is_ours = !was_there;
     int lock_fd = -1, err = store_dir_make(dir, reason);
     if (!err)
         err = store_lock_take(dir, &lock_fd, reason);
     if (!err)
         err = store_check_unused(dir, reason); /* now that nobody else can be at it */
+    if (err == ERR_BUSY || err == ERR_EXISTS)
+        is_ours = false;
     if (!err) {
+        is_ours = true;
         clear(dir);
         err = fill(dir, backup, founding, reason);
-        if (err) {
-            struct buf ignored = BUF_INIT;
-            clear(dir);
-            (void)!store_file_remove(dir, LOCK_FILE, &ignored);
-            if (!was_there)
-                (void)!store_dir_remove(dir, &ignored);
-            buf_free(&ignored);
-        }
     }
+    if (err && is_ours)
+        leave_no_trace(dir, was_there);
     store_lock_release(lock_fd);
     return err;
 }

@@ -9,6 +9,7 @@ Environment:
   CRABCLUSTER_TEST_SLOW      factor for all time limits (sanitizers, valgrind); default 1
   CRABCLUSTER_TEST_PORTS     ports to choose from, "20000-29999"
   CRABCLUSTER_TEST_KEEP      set: keep the temporary directories
+  CRABCLUSTER_TEST_LARGE     set: also the test of a backup of a gibibyte
   VALGRIND                   1: also the tests that run a node under valgrind
 """
 

@@ -2,15 +2,15 @@
 """Backups, restoring them elsewhere, and going on after the loss of a majority."""
 
 import glob
+import hashlib
 import itertools
 import os
 import stat
 import subprocess
-import threading
 import time
 import unittest
 
-from harness import SLOW, Client, Cluster, ClusterTest, wait_until
+from harness import SLOW, Client, Cluster, ClusterTest, note, wait_until
 from load import Roaming, Threads, read
 
 SKIPPED = 1 << 32  # revisions between a state and what begins with it
@@ -77,6 +77,20 @@ class IndexedWriters(Threads):
                 if found != expected:
                     wrong.append(f"{key}, written at {index}: {found!r}, not {expected!r}")
         return wrong
+
+
+class Peak(Threads):
+    """The most anonymous memory that a node had, in bytes."""
+
+    def __init__(self, node, also=lambda: None):
+        super().__init__(1, self._watch)
+        self.node, self.also, self.bytes = node, also, 0
+
+    def _watch(self, _):
+        while not self.stopping.is_set():
+            self.bytes = max(self.bytes, anonymous_bytes(self.node))
+            self.also()
+            time.sleep(0.005)
 
 
 class BackupTest(ClusterTest):
@@ -151,6 +165,36 @@ class Backup(BackupTest):
         newer = self.restored(cluster, again)
         self.assertEqual(writers.compare(newer, revision), [])
 
+    @unittest.skipUnless("CRABCLUSTER_TEST_LARGE" in os.environ, "CRABCLUSTER_TEST_LARGE is not set")
+    def test_backup_of_a_gibibyte_under_load(self):
+        cluster = self.cluster_of(1)
+        node = cluster.nodes[0]
+
+        def value(n):
+            return hashlib.sha256(b"%d" % n).hexdigest() * 15600
+
+        with node.client() as client:
+            for n in range(1100):
+                self.assertEqual(client.post("/write", {"Set": {"key": f"large{n}",
+                                                                "value": value(n)}}).status, 200)
+        path = os.path.join(node.directory, "backup")
+        memory = Peak(node)
+        with IndexedWriters([node], 4) as writers, memory:
+            writers.wait_written(5000)
+            before, memory.bytes = memory.bytes, 0
+            subprocess.run(["curl", "-sf", "-o", path, "-D", path + ".head", node.bind + PATH],
+                           check=True)
+            writers.wait_written(len(writers.index) + 1000)
+        note(f"anonymous memory: {before >> 20} MiB before, {memory.bytes >> 20} MiB at most")
+        self.assertLess(memory.bytes - before, 16 << 20)
+        with open(path + ".head", encoding="utf-8") as f:
+            revision, = [int(line.split()[1]) for line in f if "-Revision:" in line]
+        new = self.restored(cluster, path)
+        self.assertEqual(writers.compare(new, revision), [])
+        with new.client() as client:
+            wrong = [n for n in range(1100) if read(client, f"large{n}") != value(n)]
+        self.assertEqual(wrong, [])
+
     def test_nodes_with_peers_join_the_restored_one_by_themselves(self):
         path, _ = self.backup(self.cluster_of(1).nodes[0])
         cluster = Cluster(3)
@@ -180,26 +224,21 @@ class Backup(BackupTest):
         for n in range(96):
             self.assertEqual(node.set(f"large{n}", "v" * 1000000).status, 200)
         files = os.path.join(node.data_dir, "snapshot", "*")
-        seen, most, over = [], 0, threading.Event()
+        seen = set()
 
-        def watch(_):
-            nonlocal most
-            while not over.is_set():
-                for path in glob.glob(files):
-                    try:
-                        seen.append(stat.S_IMODE(os.stat(path).st_mode))
-                    except FileNotFoundError:
-                        pass
-                most = max(most, anonymous_bytes(node))
-                time.sleep(0.005)
+        def look():
+            for path in glob.glob(files):
+                try:
+                    seen.add(stat.S_IMODE(os.stat(path).st_mode))
+                except FileNotFoundError:
+                    pass
 
         before = anonymous_bytes(node)
-        with Threads(1, watch):
+        with Peak(node, look) as memory:
             path, _ = self.backup(node)
-            over.set()
         self.assertGreater(os.path.getsize(path), 96000000)
-        self.assertLess(most - before, 16 << 20)
-        self.assertEqual(set(seen), {0o600})
+        self.assertLess(memory.bytes - before, 16 << 20)
+        self.assertEqual(seen, {0o600})
         wait_until(lambda: not glob.glob(files), 5 * SLOW, "the file is deleted")
 
 

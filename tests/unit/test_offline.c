@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,6 +253,15 @@ static bool is_there(const char *path)
     return stat(path, &st) == 0;
 }
 
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
 /* ---- killed at every system call ---- */
 
 /* Runs fn in a child and kills that at its nth system call. False: it was done before. */
@@ -312,17 +322,25 @@ static void test_restore_killed_at_every_step_is_all_or_nothing(void **state)
     assert_true(n > 100 && n_done > n / 2 && n_done < n - 10);
 }
 
-static void refound(struct fixture *f)
+/* While no file may grow beyond so many bytes. */
+static int refound_within(struct fixture *f, rlim_t bytes)
 {
     struct storage_identity identity;
     struct seen seen;
     struct store *store = open_store(f, &identity, &seen);
     struct kv_view *view = kv_view_new(seen.kv);
     make_founding(f, other_cluster, SKIP, &seen.meta);
+    limit_files(bytes);
     int err = store_refound(store, view, &f->founding, &f->reason);
+    limit_files(RLIM_INFINITY);
     kv_view_close(&view);
     close_store(&store, &seen);
-    if (err)
+    return err;
+}
+
+static void refound(struct fixture *f)
+{
+    if (refound_within(f, RLIM_INFINITY) != 0)
         fail_msg("%s", buf_str(&f->reason));
 }
 
@@ -420,6 +438,38 @@ static void test_restore_that_fails_leaves_nothing(void **state)
     }
 }
 
+/* Files may not grow beyond the limit, whichever it is that does first. */
+static void test_restore_that_cannot_write_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    unsigned n_failed = 0;
+    int err = -1;
+    for (rlim_t bytes = 0; err != 0; bytes += 1000) {
+        limit_files(bytes);
+        err = restore(f);
+        limit_files(RLIM_INFINITY);
+        assert_true(err == 0 || !is_there(f->dir));
+        n_failed += err != 0;
+    }
+    assert_true(n_failed > 10);
+}
+
+static void test_refound_that_cannot_write_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct storage_identity identity;
+    struct seen seen;
+    unsigned n_failed = 0;
+    assert_int_equal(restore(f), 0);
+    for (rlim_t bytes = 0; refound_within(f, bytes) != 0; bytes += 1000) {
+        struct store *store = open_store(f, &identity, &seen);
+        check_founded(f, &identity, &seen, cluster, SKIP);
+        close_store(&store, &seen);
+        n_failed++;
+    }
+    assert_true(n_failed > 10);
+}
+
 static void test_directory_in_use_is_not_restored_into(void **state)
 {
     struct fixture *f = *state;
@@ -443,6 +493,8 @@ int main(void)
         TEST(test_refound_killed_at_every_step_is_all_or_nothing),
         TEST(test_part_of_a_state_is_no_backup),
         TEST(test_restore_that_fails_leaves_nothing),
+        TEST(test_restore_that_cannot_write_leaves_nothing),
+        TEST(test_refound_that_cannot_write_changes_nothing),
         TEST(test_directory_in_use_is_not_restored_into),
     };
 #undef TEST
