@@ -252,6 +252,9 @@ static void judge_write(struct sim *s, const struct call *c)
              "write %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
     if (op->type == OP_DELETE) {
         op->index = index;
+        const struct sim_node *n = &s->nodes[c->node];
+        if (n->driver && raft_status(n->driver->raft).full)
+            probe(s, PROBE_DELETED_FULL);
         SIM_SAFE(s, s->log[index - 1].keys == 1u << op->keys[0],
                  "delete %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
         judge_old_value(s, c, op);
@@ -274,6 +277,8 @@ static void judge_failed_write(struct sim *s, const struct call *c)
     }
     if (err == ERR_NO_LEADER)
         probe(s, PROBE_WRITE_NO_LEADER);
+    if (err == ERR_NO_SPACE)
+        probe(s, PROBE_WRITE_NO_SPACE);
     op->refused = true;
     SIM_SAFE(s, op->index == 0, "write %llu is refused (%s), but is at %llu", ull(c->op),
              err_text(err), ull(op->index));

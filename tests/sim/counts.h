@@ -33,6 +33,7 @@
     X(STALL, "storage: stall")                                                                     \
     X(EIO_WRITE, "storage: EIO on write, process ends")                                            \
     X(EIO_SYNC, "storage: EIO on sync, process ends")                                              \
+    X(FULL, "storage: little or no room on the disk")                                              \
     X(BIT_FLIP, "storage: bit flip, the node refuses to start")                                    \
     X(SKEW, "clock: skew")                                                                         \
     X(DRIFT, "clock: drift")                                                                       \
@@ -79,6 +80,8 @@
     X(WRITE_UNKNOWN, "a write ended with an unknown outcome")                                      \
     X(UNKNOWN_COMMITTED, "such a write was committed after all")                                   \
     X(WRITE_NO_LEADER, "a write was refused for lack of a leader")                                 \
+    X(WRITE_NO_SPACE, "a write was refused for lack of room on a disk")                            \
+    X(DELETED_FULL, "a delete was acknowledged where a write would have been refused")             \
     X(READ_FAILED, "a read ended without an answer")                                               \
     X(RESTART_UNCOMMITTED, "a node came up with entries not known as committed")                   \
     X(RESTART_LEADER, "a leader was killed")                                                       \

@@ -176,12 +176,25 @@ void disk_done(struct sim *s, unsigned i, uint64_t life)
         begin(d);
 }
 
+static void disk_space(struct storage *storage, struct storage_space *ret_space)
+{
+    const struct disk *d = (struct disk *)storage;
+    if (d->sim->healing || d->sim->now_us >= d->full_until_us)
+        return;
+    *ret_space = (struct storage_space){.reserve = 8 * MIB, .log_room = 0};
+    if (d->has_log_room)
+        ret_space->log_room = 16 * MIB;
+}
+
 /* ---- life ---- */
 
 void disk_init(struct sim *s, unsigned i)
 {
     struct disk *d = &s->nodes[i].disk;
-    *d = (struct disk){.storage = {.write = disk_write, .load = disk_load, .work = files_work},
+    *d = (struct disk){.storage = {.write = disk_write,
+                                   .load = disk_load,
+                                   .work = files_work,
+                                   .space = disk_space},
                        .sim = s,
                        .self = i};
     list_init(&d->queue);

@@ -143,6 +143,21 @@ static void stall(struct sim *s, unsigned i)
     trace(s, "the disk of node %u stalls", i);
 }
 
+/* One disk, or all: then nothing can be committed that needs room. */
+static void fill(struct sim *s, unsigned i)
+{
+    uint64_t until_us = s->now_us + some_time(s);
+    bool all = sim_random(s, 0, 2) == 0, has_log_room = sim_random(s, 0, 2) > 0;
+    for (unsigned k = 0; k < SIM_NODES; k++) {
+        if (k != i && !all)
+            continue;
+        s->nodes[k].disk.full_until_us = until_us;
+        s->nodes[k].disk.has_log_room = has_log_room;
+    }
+    trace(s, "the disk of %s %u is full%s", all ? "all, and of node" : "node", i,
+          has_log_room ? "" : ", without room for the log");
+}
+
 void fault_disk_failed(struct sim *s, unsigned i)
 {
     enum sim_fault what = s->nodes[i].disk.fails;
@@ -370,6 +385,8 @@ static bool inject_into(struct sim *s, enum sim_fault what, unsigned i)
         slow(s, i);
     else if (what == FAULT_STALL)
         stall(s, i);
+    else if (what == FAULT_FULL)
+        fill(s, i);
     else if (what == FAULT_JUMP)
         jump(s, i);
     else if (what == FAULT_MOVE)

@@ -127,6 +127,8 @@ struct disk {
     struct files files;
     bool busy;
     uint64_t stalled_until_us;
+    uint64_t full_until_us;
+    bool has_log_room;    /* while it is full */
     enum sim_fault fails; /* the next write ends so: FAULT_EIO_*; SIM_FAULT_KINDS: it does not */
 };
 
