@@ -78,7 +78,8 @@ class Snapshots(ClusterTest):
         def write(i):
             client = Roaming([node.bind for node in nodes], i)
             for k in range(i, n, 4):
-                outcome, answer = client.write({"Set": {"key": f"large{k}", "value": self.large(k)}})
+                command = {"Set": {"key": f"large{k}", "value": self.large(k)}}
+                outcome, answer = client.write(command)
                 self.assertEqual(outcome, "acked", answer)
             client.close()
 

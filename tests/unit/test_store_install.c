@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "store/log.h"
 #include "store_machine.h"
 
 /* ---- made and sent ---- */
@@ -118,6 +119,53 @@ static void test_log_and_install_in_one_queue_are_carried_out_in_order(void **st
     assert_int_equal(to->base.pos.index, 200);
     assert_int_equal(to->n_scanned, 9);
     machine_check_at(to, 209);
+    raft_snapshot_unref(&s);
+}
+
+/* Entries that nobody committed, and another leader's snapshot in their place (PITFALLS 25). */
+static void test_longer_log_is_emptied_by_an_install(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    fixture_append(to->f, 1, 500, 1);
+    machine_write(&w->leader, 200);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 3);
+    assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+    machine_install(to, s);
+    machine_write(to, 3);
+    machine_reopen(to);
+    assert_int_equal(to->n_scanned, 3);
+    machine_check_at(to, 203);
+    raft_snapshot_unref(&s);
+}
+
+/* Closes the store. */
+static size_t n_transactions(struct store_machine *m)
+{
+    struct store_log *log;
+    struct buf reason = BUF_INIT;
+    bool is_new;
+    MDB_envinfo info;
+    machine_close(m);
+    assert_int_equal(store_log_open(m->f->dir, "log", 0, &log, &is_new, &reason), 0);
+    assert_int_equal(mdb_env_info(log->env, &info), 0);
+    store_log_close(&log);
+    return info.me_last_txnid;
+}
+
+/* A kill in between is a rare thing to meet; that there is no between is not. */
+static void test_install_is_one_transaction(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_write(to, 100);
+    machine_write(&w->leader, 200);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 3);
+    size_t before = n_transactions(to);
+    machine_open(to);
+    assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+    machine_install(to, s);
+    assert_int_equal(n_transactions(to), before + 2); /* and that of the boot */
     raft_snapshot_unref(&s);
 }
 
@@ -301,6 +349,8 @@ int main(void)
         TEST(test_read_of_what_is_not_there_is_an_error_and_no_end),
         TEST(test_install_replaces_state_and_log_and_stays),
         TEST(test_log_and_install_in_one_queue_are_carried_out_in_order),
+        TEST(test_longer_log_is_emptied_by_an_install),
+        TEST(test_install_is_one_transaction),
         TEST(test_second_install_right_after_the_first),
         TEST(test_checkpoint_frozen_before_an_install_is_skipped),
         TEST(test_dropped_snapshots_leave_nothing),
