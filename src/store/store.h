@@ -96,7 +96,8 @@ struct storage *store_storage(struct store *store);
 
 /* Starts the thread that writes and loads. Copies events. */
 void store_start(struct store *store, const struct storage_events *events);
-/* Carries out and answers what was asked, then ends the thread. Nothing may be asked any more. */
+/* Carries out and answers what was asked of the log, ends the jobs at work and drops those that
+ * wait. Nothing may be asked any more. */
 void store_stop(struct store *store);
 
 /* Stops, closes and unlocks; nulls the pointer. NULL is accepted. */
