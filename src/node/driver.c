@@ -50,6 +50,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     d->machine = machine_new();
     d->raft = core_new(o, identity);
     list_init(&d->inbound);
+    list_init(&d->large);
     list_init(&d->admin_ops);
     list_init(&d->inits);
     list_init(&d->promises);
@@ -71,6 +72,7 @@ void driver_free(struct driver **d)
     form_free(*d);
     checkpoint_free(*d);
     backup_free(*d);
+    peer_free(*d);
     MEM_FREE(*d);
 }
 
@@ -420,4 +422,5 @@ void driver_pump(struct driver *d)
         checkpoint_pump(d);
         backup_pump(d);
     } while (carry_out(d));
+    peer_pump(d);
 }

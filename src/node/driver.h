@@ -155,6 +155,7 @@ struct driver {
 
     struct exchanges exchanges; /* our questions under way */
     struct list inbound;        /* struct inbound: questions of peers not answered yet */
+    struct list large;          /* struct large: appends that wait for their turn (peer.c) */
     struct writes writes;
     struct reads reads;
     struct list admin_ops; /* struct admin_op */
@@ -268,6 +269,9 @@ bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_
 /* peer.c */
 void peer_request(struct driver *d, struct node_request *r);
 void peer_send(struct driver *d, const struct raft_message *m);
+/* Sends one of the large ones that wait. */
+void peer_pump(struct driver *d);
+void peer_free(struct driver *d);
 /* Answers a request of a peer with a status and a line for people. Takes r. */
 void peer_fail(struct node_request *r, int http_status, const char *why);
 /* Answers a request of a peer with an encoded message. Takes r. */

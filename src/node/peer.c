@@ -303,20 +303,80 @@ void peer_ask(struct driver *d, const struct raft_message *m)
     /* Whoever hears of a cluster belongs to it for good, and it may yet not come to be. */
     if (d->unfounded)
         return;
-    bool is_large = m->type == RAFT_SNAPSHOT || (m->type == RAFT_APPEND && m->append.n_entries > 0);
+    bool is_data = m->type == RAFT_SNAPSHOT || (m->type == RAFT_APPEND && m->append.n_entries > 0);
     struct wire_message w = {.raft = *m};
     w.header = peer_header(d, (enum wire_type)m->type, m->to, peer->incarnation);
     w.header.term = m->term;
     w.header.seq = m->seq;
-    exchange_ask(d, EXCHANGE_RAFT, paths[m->type], is_large ? TRANSPORT_DATA : TRANSPORT_CONTROL,
-                 move_addr(d, peer),
-                 is_large ? 10 * d->o.election_max_ms : 2 * d->o.election_max_ms, &w);
+    exchange_ask(d, EXCHANGE_RAFT, paths[m->type], is_data ? TRANSPORT_DATA : TRANSPORT_CONTROL,
+                 move_addr(d, peer), is_data ? 10 * d->o.election_max_ms : 2 * d->o.election_max_ms,
+                 &w);
+}
+
+/* ---- large appends ---- */
+
+/* To put 64 MiB into a message takes tens of milliseconds, and time stands still meanwhile: no
+ * heartbeat goes out. So there is one such message in a turn, not one for each peer. */
+#define LARGE_BYTES (4 * MIB)
+
+struct large {
+    struct list link;
+    struct raft_message message; /* with its own array of own references */
+};
+
+static bool is_large(const struct raft_message *m)
+{
+    size_t bytes = 0;
+    if (m->type != RAFT_APPEND)
+        return false;
+    for (unsigned i = 0; i < m->append.n_entries; i++)
+        bytes += m->append.entries[i]->len;
+    return bytes >= LARGE_BYTES;
+}
+
+static void hold_large(struct driver *d, const struct raft_message *m)
+{
+    struct large *l = mem_alloc(sizeof *l);
+    l->message = *m;
+    l->message.append.entries = mem_array(m->append.n_entries, sizeof(struct raft_entry *));
+    for (unsigned i = 0; i < m->append.n_entries; i++)
+        l->message.append.entries[i] = raft_entry_ref(m->append.entries[i]);
+    list_push_back(&d->large, &l->link);
+}
+
+static void large_free(struct large *l)
+{
+    for (unsigned i = 0; i < l->message.append.n_entries; i++)
+        raft_entry_unref(&l->message.append.entries[i]);
+    mem_free(l->message.append.entries);
+    mem_free(l);
+}
+
+void peer_pump(struct driver *d)
+{
+    struct list *it = list_pop_front(&d->large);
+    if (!it)
+        return;
+    struct large *l = LIST_ENTRY(it, struct large, link);
+    struct raft_status s = raft_status(d->raft);
+    if (s.role == RAFT_LEADER && s.term == l->message.term)
+        peer_ask(d, &l->message);
+    large_free(l);
+}
+
+void peer_free(struct driver *d)
+{
+    struct list *it;
+    while ((it = list_pop_front(&d->large)) != NULL)
+        large_free(LIST_ENTRY(it, struct large, link));
 }
 
 void peer_send(struct driver *d, const struct raft_message *m)
 {
     if (m->type == RAFT_SNAPSHOT && m->snapshot.len > 0)
         snapshot_send(d, m);
+    else if (is_large(m))
+        hold_large(d, m);
     else if (is_core_message((enum wire_type)m->type))
         peer_ask(d, m);
     else

@@ -13,6 +13,9 @@ from load import ERRORS, Threads
 
 MIB = 1 << 20
 OPTIONS = {"limits.max-value-size": "64M", "limits.request-timeout": "60s"}
+if SLOW > 1:  # under a sanitizer to copy 64 MiB takes longer than an election timeout
+    OPTIONS["raft.election-timeout-min"] = f"{int(500 * SLOW)}ms"
+    OPTIONS["raft.election-timeout-max"] = f"{int(1000 * SLOW)}ms"
 
 
 def value(i, size=64 * MIB):

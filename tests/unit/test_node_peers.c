@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "node_world.h"
@@ -95,11 +96,52 @@ static void test_leader_that_slept_gives_way_before_it_hears_anything(void **sta
     world_free(&w);
 }
 
+static unsigned n_asked(const struct world *w)
+{
+    unsigned n = 0;
+    LIST_FOREACH (it, &w->asked)
+        n++;
+    return n;
+}
+
+/* Time stands still while one is put together: heartbeats go out in between. */
+static void test_large_appends_are_sent_one_a_turn(void **state)
+{
+    (void)state;
+    static char value[5 << 20];
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w);
+    while (n_asked(&w) > 0)
+        world_run(&w, DRIVER_TICK_MS);
+    memset(value, 'x', sizeof value - 1);
+    struct node_request *r = world_set(&w, "k", value, 5000);
+    world_submit(&w, leader, r);
+    assert_int_equal(n_asked(&w), 1);
+    driver_pump(w.nodes[leader].driver);
+    assert_int_equal(n_asked(&w), 2);
+    driver_pump(w.nodes[leader].driver);
+    assert_int_equal(n_asked(&w), 2);
+    world_run(&w, 500);
+    assert_true(world_is_done(r));
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(world_version(&w, i, "k"), 1);
+    /* What waits when the node ends is dropped. */
+    r = world_set(&w, "k", value, 5000);
+    world_submit(&w, leader, r);
+    world_kill(&w, leader);
+    node_request_free(&r);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_message_meant_for_another_is_refused_and_changes_nothing),
         cmocka_unit_test(test_leader_that_slept_gives_way_before_it_hears_anything),
+        cmocka_unit_test(test_large_appends_are_sent_one_a_turn),
     };
     return cmocka_run_group_tests_name("node peers", tests, NULL, NULL);
 }
