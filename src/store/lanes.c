@@ -88,16 +88,19 @@ static int write_run(struct state *state, struct storage_job *j, struct buf *rea
     return run_writer_finish(&w, j->meta.data, j->meta.len, NULL, reason);
 }
 
-/* As many runs as there may be wait to be merged. False: stopping. */
-static bool wait_merged(struct store_lanes *l)
+/* As many runs as there may be wait to be merged. False: this state takes no more: it is stopping
+ * (SHUTDOWN), or another one was installed in its place (0). */
+static bool wait_merged(struct store_lanes *l, const struct state *state, int *ret_err)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec++; /* merged tells sooner */
     pthread_mutex_lock(&l->lock);
-    if (!l->stopping)
+    if (!l->stopping && l->state == state)
         pthread_cond_timedwait(&l->merged, &l->lock, &until);
-    bool go_on = !l->stopping;
+    bool go_on = !l->stopping && l->state == state;
+    if (!go_on)
+        *ret_err = l->state == state ? ERR_SHUTDOWN : 0;
     pthread_mutex_unlock(&l->lock);
     return go_on;
 }
@@ -112,11 +115,11 @@ static int checkpoint(struct store_lanes *l, struct storage_job *j, struct buf *
     int err = write_run(state, j, reason);
     if (!err)
         err = state_add_run(state, reason);
-    while (err == ERR_OVERLOADED && wait_merged(l)) {
+    while (err == ERR_OVERLOADED && wait_merged(l, state, &err)) {
         buf_clear(reason);
         err = state_add_run(state, reason);
     }
-    return err == ERR_OVERLOADED ? ERR_SHUTDOWN : err;
+    return err;
 }
 
 /* Closes a state that counts no more, or never did, and deletes it. */
@@ -255,6 +258,7 @@ int store_lanes_installed(struct store_lanes *l, struct storage_write *w, struct
     w->state = state_base(state);
     w->state->ops->ref(w->state);
     pthread_cond_signal(&l->lanes[LANE_CHECKPOINT].more); /* which ends the old one */
+    pthread_cond_signal(&l->merged);                      /* nobody waits for that any more */
     pthread_mutex_unlock(&l->lock);
     state_start(state);
     return state_meta(state, &w->meta, reason);

@@ -215,12 +215,16 @@ void fixture_work_unanswered(struct store_fixture *f, struct storage_job *j)
     s->work(s, j);
 }
 
-struct storage_job *fixture_work(struct store_fixture *f, struct storage_job *j)
+void fixture_expect(struct store_fixture *f, struct storage_job *j)
 {
     pthread_mutex_lock(&f->lock);
     f->awaited = j;
     pthread_mutex_unlock(&f->lock);
     fixture_work_unanswered(f, j);
+}
+
+struct storage_job *fixture_answer(struct store_fixture *f)
+{
     pthread_mutex_lock(&f->lock);
     while (!f->worked && !f->n_fatal)
         pthread_cond_wait(&f->more, &f->lock);
@@ -230,6 +234,12 @@ struct storage_job *fixture_work(struct store_fixture *f, struct storage_job *j)
     if (!answered)
         fail_msg("fatal: %s", f->fatal_text);
     return answered;
+}
+
+struct storage_job *fixture_work(struct store_fixture *f, struct storage_job *j)
+{
+    fixture_expect(f, j);
+    return fixture_answer(f);
 }
 
 struct storage_write *fixture_take_installed(struct store_fixture *f)

@@ -60,6 +60,9 @@ struct storage_load *fixture_load(struct store_fixture *f, uint64_t first, unsig
 
 /* Hands the job in, waits for its answer and returns it; the caller frees it. */
 struct storage_job *fixture_work(struct store_fixture *f, struct storage_job *j);
+/* The two halves of it: hands it in; waits, one at a time. */
+void fixture_expect(struct store_fixture *f, struct storage_job *j);
+struct storage_job *fixture_answer(struct store_fixture *f);
 /* Hands it in and goes on; the answer is of no interest. */
 void fixture_work_unanswered(struct store_fixture *f, struct storage_job *j);
 /* The answer to the last install, once; the caller frees it. */

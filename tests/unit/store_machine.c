@@ -324,6 +324,33 @@ void machine_drop(struct store_machine *m, uint64_t id)
     storage_job_free(&j);
 }
 
+/* ---- a state that takes no more ---- */
+
+struct storage_job *machine_freeze_nothing(struct store_machine *m)
+{
+    kv_apply_nothing(m->kv, (struct kv_pos){TERM, ++m->last});
+    return machine_freeze(m);
+}
+
+void machine_stop_merging(struct store_machine *m)
+{
+    machine_write(m, 60);
+    struct raft_snapshot *s = machine_snapshot(m, 4);
+    uint8_t *bytes = machine_read_all(m, s);
+    machine_close(m);
+    bytes[100] ^= 1; /* in its block, which is read when it is merged */
+    fixture_file_make(m->f, "state-1/run-1", bytes, s->size);
+    machine_open(m);
+    mem_free(bytes);
+    raft_snapshot_unref(&s);
+    for (unsigned i = 0; i < 7; i++) {
+        struct storage_job *j = fixture_work(m->f, machine_freeze_nothing(m));
+        assert_int_equal(j->err, 0);
+        kv_drop_frozen(m->kv, &j->frozen);
+        storage_job_free(&j);
+    }
+}
+
 /* ---- two nodes ---- */
 
 int store_world_setup(void **state)

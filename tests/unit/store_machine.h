@@ -59,6 +59,10 @@ struct storage_write *machine_install_new(struct store_machine *to, const struct
 /* Hands it in, waits, and goes on from there. */
 void machine_install(struct store_machine *to, const struct raft_snapshot *s);
 void machine_drop(struct store_machine *m, uint64_t id);
+/* Eight runs wait, as many as may, and will not be merged, because the first one is damaged. */
+void machine_stop_merging(struct store_machine *m);
+/* A checkpoint without a key, at the next index, which the log does not have. */
+struct storage_job *machine_freeze_nothing(struct store_machine *m);
 /* All its bytes, owned by the caller. */
 uint8_t *machine_read_all(struct store_machine *m, const struct raft_snapshot *s);
 

@@ -233,37 +233,11 @@ static void test_older_state_copied_back_is_refused(void **state)
 
 /* ---- stopping ---- */
 
-/* A state whose merging has stopped, because a run of it is damaged; eight more fit, less one. */
-static void stop_merging(struct store_machine *m)
-{
-    machine_write(m, 60);
-    struct raft_snapshot *s = machine_snapshot(m, 4);
-    uint8_t *bytes = machine_read_all(m, s);
-    machine_close(m);
-    bytes[100] ^= 1; /* in its block, which is read when it is merged */
-    fixture_file_make(m->f, "state-1/run-1", bytes, s->size);
-    machine_open(m);
-    mem_free(bytes);
-    raft_snapshot_unref(&s);
-}
-
-static struct storage_job *freeze_nothing(struct store_machine *m)
-{
-    kv_apply_nothing(m->kv, (struct kv_pos){1, ++m->last});
-    return machine_freeze(m);
-}
-
 static void test_stop_while_a_checkpoint_waits_for_merging_is_a_stop(void **state)
 {
     struct store_machine *m = &((struct store_world *)*state)->leader;
-    stop_merging(m);
-    for (unsigned i = 0; i < 7; i++) {
-        struct storage_job *j = fixture_work(m->f, freeze_nothing(m));
-        assert_int_equal(j->err, 0);
-        kv_drop_frozen(m->kv, &j->frozen);
-        storage_job_free(&j);
-    }
-    fixture_work_unanswered(m->f, freeze_nothing(m));
+    machine_stop_merging(m);
+    fixture_work_unanswered(m->f, machine_freeze_nothing(m));
     usleep(100000); /* it waits now */
     machine_close(m);
     assert_int_equal(m->f->n_fatal, 0);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/mem.h"
@@ -215,6 +216,31 @@ static void test_checkpoint_frozen_before_an_install_is_skipped(void **state)
     raft_snapshot_unref(&s);
 }
 
+/* What is installed takes the place of a damaged state, whatever waits for that one. */
+static void test_install_ends_the_waiting_for_a_state_that_takes_no_more(void **state)
+{
+    struct store_world *w = *state;
+    struct store_machine *to = &w->follower;
+    machine_stop_merging(to);
+    machine_write(&w->leader, 200);
+    struct raft_snapshot *s = machine_snapshot(&w->leader, 8);
+    assert_int_equal(machine_transfer(&w->leader, to, s, s->size), 0);
+    struct storage_job *waits = machine_freeze_nothing(to);
+    fixture_expect(to->f, waits);
+    usleep(50000);
+    machine_install(to, s);
+    waits = fixture_answer(to->f);
+    assert_int_equal(waits->err, 0);
+    storage_job_free(&waits);
+    machine_check_at(to, 200);
+    machine_check_files(to, 1, 0);
+    machine_write(to, 10);
+    machine_checkpoint(to);
+    machine_reopen(to);
+    assert_int_equal(to->restored, 210);
+    raft_snapshot_unref(&s);
+}
+
 /* ---- dropped, superseded, damaged ---- */
 
 static void test_dropped_snapshots_leave_nothing(void **state)
@@ -353,6 +379,7 @@ int main(void)
         TEST(test_install_is_one_transaction),
         TEST(test_second_install_right_after_the_first),
         TEST(test_checkpoint_frozen_before_an_install_is_skipped),
+        TEST(test_install_ends_the_waiting_for_a_state_that_takes_no_more),
         TEST(test_dropped_snapshots_leave_nothing),
         TEST(test_new_transfer_supersedes_the_one_before),
         TEST(test_damaged_snapshots_are_refused_and_leave_nothing),
