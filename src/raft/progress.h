@@ -46,6 +46,7 @@ struct raft_progress {
     uint64_t snapshot_offset;    /* up to here the peer has it */
     uint64_t snapshot_seq;       /* of the piece that is not answered; 0: there is none */
     uint64_t snapshot_tick;      /* when that was sent */
+    unsigned snapshot_useless;   /* how bad it looks that it had all and began anew */
     struct raft_flight *flights; /* `window` places; in the order sent */
     unsigned n_flights;
 };

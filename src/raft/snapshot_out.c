@@ -9,6 +9,11 @@
 /* So many of the longest election timeouts a peer may be silent before its transfer is given up. */
 enum { PATIENCE_ELECTIONS = 30 };
 
+/* A snapshot of which a peer had every piece, and that it begins anew all the same, is damaged: on
+ * the peer's way to its disk, or here. When that is seen twice, another is made. Of one that is a
+ * single piece that answer may also mean that the peer is busy, so it counts for less. */
+enum { USELESS_WHOLE = 4, USELESS_PIECE = 1, USELESS_MAX = 8 };
+
 static void want(struct raft *r)
 {
     if (!r->snapshot_asked && r->tick >= r->snapshot_retry_tick)
@@ -42,6 +47,7 @@ void raft_send_snapshot(struct raft *r, unsigned i)
     if (p->snapshot_id != r->outgoing->id) {
         raft_progress_snapshot(p);
         p->snapshot_id = r->outgoing->id;
+        p->snapshot_useless = 0;
     }
     if (p->snapshot_seq == 0 && r->tick >= p->paused_upto_tick)
         send_piece(r, p);
@@ -83,6 +89,16 @@ void raft_snapshot_tick(struct raft *r, struct raft_progress *p)
         p->snapshot_seq = 0;
 }
 
+static void note_anew(struct raft *r, struct raft_progress *p, uint64_t offset)
+{
+    uint64_t left = r->outgoing->size - p->snapshot_offset;
+    if (offset != 0 || left > r->opt.snapshot_bytes_max)
+        return;
+    p->snapshot_useless += p->snapshot_offset > 0 ? USELESS_WHOLE : USELESS_PIECE;
+    if (p->snapshot_useless >= USELESS_MAX)
+        raft_drop_snapshot(r, &r->outgoing);
+}
+
 void raft_on_snapshot_reply(struct raft *r, const struct raft_message *m)
 {
     int i = r->role == RAFT_LEADER ? raft_member_index(r, m->from) : -1;
@@ -100,8 +116,10 @@ void raft_on_snapshot_reply(struct raft *r, const struct raft_message *m)
         m->snapshot_reply.id != p->snapshot_id || !r->outgoing)
         return;
     p->snapshot_seq = 0;
+    uint64_t size = r->outgoing->size;
+    note_anew(r, p, m->snapshot_reply.offset);
     if (m->snapshot_reply.offset == p->snapshot_offset) /* it is busy with what it has */
         p->paused_upto_tick = r->tick + r->opt.heartbeat_ticks;
-    if (m->snapshot_reply.offset <= r->outgoing->size)
+    if (m->snapshot_reply.offset <= size)
         p->snapshot_offset = m->snapshot_reply.offset;
 }

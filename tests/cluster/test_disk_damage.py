@@ -188,6 +188,44 @@ class Runs(DamageTest):
         self.assertRefusesToStart(node, run, "9", "knows")
 
 
+@unittest.skipUnless(os.path.exists(FAULTS), f"{FAULTS} is not there: make check-cluster makes it")
+class Snapshots(DamageTest):
+    """A bit that changes on its way to the disk: the sender's, and the receiver's."""
+    limit_s = 120
+
+    def late_node(self, at_leader):
+        cluster = Cluster(1, SMALL_CHECKPOINTS)
+        self.addCleanup(cluster.close)
+        leader = cluster.nodes[0]
+        late = cluster.add_node()
+        fault = Fault(leader if at_leader else late, "write:/snapshot/:1:FLIP")
+        leader.start()
+        cluster.form([leader])
+        for i in range(400):
+            self.assertEqual(leader.set(f"k{i}", f"{i} " + "v" * 500).status, 200)
+        wait_until(lambda: not runs_of(leader), 10 * SLOW, "all is merged")
+        late.start()
+        fault.arm()
+        answer = leader.post("/add-learner", [late.id, late.addr], timeout=40 * SLOW)
+        self.assertTrue(fault.hit(), "nothing was flipped")
+        return leader, late, answer
+
+    def test_piece_damaged_at_the_receiver_is_noticed_and_sent_again(self):
+        _, late, answer = self.late_node(at_leader=False)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(late.log_text().count("it begins anew"), 1)
+        self.assertIn("/snapshot/", late.log_text())
+        for i in range(400):
+            self.assertRead(late.read(f"k{i}"), f"{i} " + "v" * 500)
+
+    def test_file_damaged_at_the_sender_is_noticed_and_made_again(self):
+        _, late, answer = self.late_node(at_leader=True)
+        self.assertIn("it begins anew", late.log_text())
+        self.assertEqual(answer.status, 200, answer)
+        for i in range(400):
+            self.assertRead(late.read(f"k{i}"), f"{i} " + "v" * 500)
+
+
 class Versions(DamageTest):
     def test_log_and_state_of_another_format_are_refused_by_name(self):
         for part in ("log", "state-1"):

@@ -162,7 +162,7 @@ class Followers(FaultTest):
                 late.start()
                 fault.arm()
                 try:
-                    leader.post("/add-learner", [late.id, late.addr], timeout=2 * SLOW)
+                    leader.post("/add-learner", [late.id, late.addr], timeout=0.5 * SLOW)
                 except ERRORS:
                     pass
                 self.assertEndedFor(late, fault, part)

@@ -3,7 +3,8 @@
  *
  *      FAULT       CALL:PART:N:ERROR   the N-th CALL on a file whose path contains PART fails;
  *                                      N "all": every one. CALL: write (all ways to), sync,
- *                                      rename, truncate. ERROR: EIO, ENOSPC
+ *                                      rename, truncate. ERROR: EIO, ENOSPC; FLIP: it succeeds,
+ *                                      and one bit in the middle is another (write and pwrite)
  *      FAULT_ARM   a file; only calls made while it is there are counted. ".hit" is
  *                  appended to its name for one that is made when a call failed
  */
@@ -16,6 +17,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +64,8 @@ static bool fails(const char *call, const char *path)
         return false;
     leave_mark();
     errno = strcmp(fault.error, "ENOSPC") == 0 ? ENOSPC : EIO;
+    if (strcmp(fault.error, "FLIP") == 0)
+        errno = 0;
     return true;
 }
 
@@ -78,21 +82,46 @@ static bool fd_fails(const char *call, int fd)
     return fails(call, path);
 }
 
+/* A copy of the bytes with one bit flipped. */
+static void *flipped(const void *p, size_t len)
+{
+    uint8_t *copy = malloc(len + 1);
+    if (!copy)
+        abort();
+    memcpy(copy, p, len);
+    copy[len / 2] ^= 1;
+    return copy;
+}
+
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 ssize_t write(int fd, const void *p, size_t len)
 {
-    return fd_fails("write", fd) ? -1 : REAL(write)(fd, p, len);
+    if (!fd_fails("write", fd))
+        return REAL(write)(fd, p, len);
+    if (errno != 0)
+        return -1;
+    void *copy = flipped(p, len);
+    ssize_t n = REAL(write)(fd, copy, len);
+    free(copy);
+    return n;
 }
 
 ssize_t pwrite(int fd, const void *p, size_t len, off_t at)
 {
-    return fd_fails("write", fd) ? -1 : REAL(pwrite)(fd, p, len, at);
+    if (!fd_fails("write", fd))
+        return REAL(pwrite)(fd, p, len, at);
+    if (errno != 0)
+        return -1;
+    void *copy = flipped(p, len);
+    ssize_t n = REAL(pwrite)(fd, copy, len, at);
+    free(copy);
+    return n;
 }
 
 ssize_t pwrite64(int fd, const void *p, size_t len, off64_t at)
 {
-    return fd_fails("write", fd) ? -1 : REAL(pwrite64)(fd, p, len, at);
+    return pwrite(fd, p, len, (off_t)at);
 }
 
 ssize_t writev(int fd, const struct iovec *v, int n)
