@@ -399,10 +399,11 @@ static void fail_forwarded(struct driver *d, struct forwarded *b, int err)
     answer_forwarded(d, b);
 }
 
-/* Nothing is proposed while leadership is handed over, or memory fills faster than the disk. */
+/* A leader proposes nothing while it hands over, or while memory fills faster than the disk. */
 static bool must_hold(const struct driver *d)
 {
-    return !uuid_is_zero(raft_status(d->raft).transfer_to) || checkpoint_is_behind(d);
+    struct raft_status s = raft_status(d->raft);
+    return s.role == RAFT_LEADER && (!uuid_is_zero(s.transfer_to) || checkpoint_is_behind(d));
 }
 
 /* Looked at again from the beginning when it is known who leads. */
