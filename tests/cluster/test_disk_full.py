@@ -137,6 +137,7 @@ class ThreeNodes(FullDiskTest):
         wait_until(lambda: cluster.leader_now() not in (None, full), 10 * SLOW, "another leads")
         note(f"another led {time.monotonic() - begin:.1f} s after the disk was full")
         for i, node in enumerate(cluster.nodes):
+            self.wait_status(node, 200, "writes are taken")  # it hears of the new leader
             self.assertEqual(node.set(f"k{i}", VALUE).status, 200)
         # Others lead, or could; it never takes leadership over.
         for i in range(200):
