@@ -136,7 +136,7 @@ static void disk_report(struct world_node *n)
         driver_written(n->driver, LIST_ENTRY(it, struct storage_write, link));
     while (n->driver && (it = list_pop_front(&n->disk.loads)) != NULL)
         driver_loaded(n->driver, LIST_ENTRY(it, struct storage_load, link));
-    while (n->driver && (it = list_pop_front(&n->disk.jobs)) != NULL)
+    while (n->driver && !n->disk.jobs_last && (it = list_pop_front(&n->disk.jobs)) != NULL)
         driver_worked(n->driver, LIST_ENTRY(it, struct storage_job, link));
 }
 

@@ -25,6 +25,7 @@ struct world_disk {
     struct list loads;
     struct list jobs; /* storage_job to report */
     bool stalled;     /* reports nothing */
+    bool jobs_last;   /* no job comes to an end */
     int make_fails;   /* what the next snapshots end with; 0: they do not fail */
     struct world_file files[WORLD_FILES];
     unsigned n_made; /* snapshots, ever */

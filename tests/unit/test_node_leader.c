@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "node_world.h"
@@ -168,6 +169,69 @@ static void test_leader_whose_disk_stalls_gives_way(void **state)
     world_free(&w);
 }
 
+/* A node with more in memory than it may have while its checkpoint lasts. */
+static void let_checkpoint_fall_behind(struct world *w, unsigned leader)
+{
+    static char value[100 * 1024];
+    memset(value, 'x', sizeof value - 1);
+    w->nodes[leader].disk.jobs_last = true;
+    for (unsigned i = 0; i < 20 && !checkpoint_is_behind(w->nodes[leader].driver); i++)
+        assert_int_equal(world_write(w, leader, "k", value), 0);
+    assert_true(checkpoint_is_behind(w->nodes[leader].driver));
+}
+
+/* A FORWARD of node `from` with one command, for the leader; the answer is this test's to read. */
+static struct node_request *forward_new(struct world *w, unsigned from, unsigned leader)
+{
+    const struct storage_identity *f = &w->nodes[from].disk.identity;
+    const struct storage_identity *to = &w->nodes[leader].disk.identity;
+    struct node_request *r = world_request(w, NODE_PEER, 10000);
+    struct wire_bytes command = {(const uint8_t *)"any", 3};
+    struct wire_message m = {.header = {.type = WIRE_FORWARD,
+                                        .cluster = to->cluster,
+                                        .from = f->node,
+                                        .to = to->node,
+                                        .to_incarnation = to->incarnation,
+                                        .from_incarnation = f->incarnation,
+                                        .seq = 1}};
+    m.header.term = raft_status(w->nodes[leader].driver->raft).term;
+    m.forward.commands = &command;
+    m.forward.n_commands = 1;
+    r->in.peer.path = TRANSPORT_FORWARD;
+    wire_encode(&m, &r->in.peer.body);
+    return r;
+}
+
+/* 51: found by the simulator, seed 21764. The deadline is far, the checkpoint never ends. */
+static void test_forward_held_behind_a_checkpoint_is_answered_at_step_down(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), other = (leader + 1) % 3;
+    w.nodes[leader].driver->o.checkpoint_entries = 1;
+    w.nodes[leader].driver->o.checkpoint_bytes = 1024;
+    let_checkpoint_fall_behind(&w, leader);
+    struct node_request *r = forward_new(&w, other, leader);
+    world_submit(&w, leader, r);
+    world_run(&w, 100);
+    assert_true(driver_is_leader(w.nodes[leader].driver));
+    assert_false(world_is_done(r)); /* held */
+    w.nodes[leader].isolated = true;
+    world_run(&w, 1000);
+    assert_false(driver_is_leader(w.nodes[leader].driver));
+    assert_true(checkpoint_is_behind(w.nodes[leader].driver));
+    assert_true(world_is_done(r));
+    struct wire_message answer;
+    assert_int_equal(wire_decode(r->ret.reply.body.data, r->ret.reply.body.len, &answer), 0);
+    assert_int_equal(answer.header.type, WIRE_FORWARD_REPLY);
+    assert_int_equal(answer.forward_reply.n_results, 1);
+    assert_int_equal(answer.forward_reply.results[0].err, ERR_NOT_LEADER);
+    wire_message_free(&answer);
+    node_request_free(&r);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_stopping_leader_that_nobody_can_follow_gives_up),
         cmocka_unit_test(test_writes_wait_until_a_transfer_is_over),
         cmocka_unit_test(test_leader_whose_disk_stalls_gives_way),
+        cmocka_unit_test(test_forward_held_behind_a_checkpoint_is_answered_at_step_down),
     };
     return cmocka_run_group_tests_name("node leader", tests, NULL, NULL);
 }
