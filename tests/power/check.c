@@ -217,8 +217,10 @@ static enum check_result go_on_with(struct check *c)
 enum check_result check_image(const struct history *h, const uint64_t marks[MARKS], const char *dir,
                               bool go_on, struct buf *why)
 {
-    if (!history_is_of_log(h->kind))
+    if (history_group(h->kind) == HISTORY_STATE)
         return check_state(h, marks, dir, go_on, why);
+    if (history_group(h->kind) == HISTORY_NODE)
+        return check_node(h, marks, dir, go_on, why);
     struct check c = {.h = h,
                       .marks = marks,
                       .why = why,

@@ -19,8 +19,11 @@ enum check_result {
 enum check_result check_image(const struct history *h, const uint64_t marks[MARKS], const char *dir,
                               bool go_on, struct buf *why);
 
-/* The same for histories of the checkpointed state; check_image() calls it. */
+/* The same for histories of the checkpointed state, and of a node; check_image() calls them. */
 enum check_result check_state(const struct history *h, const uint64_t marks[MARKS], const char *dir,
                               bool go_on, struct buf *why);
+
+enum check_result check_node(const struct history *h, const uint64_t marks[MARKS], const char *dir,
+                             bool go_on, struct buf *why);
 
 #endif

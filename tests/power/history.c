@@ -12,18 +12,28 @@
 
 unsigned history_kinds(void)
 {
-    return history_log_kinds + history_state_kinds;
+    return history_log_kinds + history_state_kinds + history_node_kinds;
 }
 
-bool history_is_of_log(unsigned kind)
+enum history_group history_group(unsigned kind)
 {
-    return kind < history_log_kinds;
+    return kind < history_log_kinds                         ? HISTORY_LOG
+           : kind < history_log_kinds + history_state_kinds ? HISTORY_STATE
+                                                            : HISTORY_NODE;
+}
+
+unsigned history_kind_in_group(unsigned kind)
+{
+    const unsigned first[HISTORY_GROUPS] = {0, history_log_kinds,
+                                            history_log_kinds + history_state_kinds};
+    return kind - first[history_group(kind)];
 }
 
 const char *history_kind_name(unsigned kind)
 {
-    return history_is_of_log(kind) ? history_log_kind_name(kind)
-                                   : history_state_kind_name(kind - history_log_kinds);
+    static const char *(*const names[HISTORY_GROUPS])(unsigned) = {
+        history_log_kind_name, history_state_kind_name, history_node_kind_name};
+    return names[history_group(kind)](history_kind_in_group(kind));
 }
 
 uint64_t history_mixed(uint64_t a, uint64_t b)
@@ -49,7 +59,10 @@ void history_broken(const char *what, const char *why)
 
 static void to_trace(void *ctx, const struct trace_op *op, const void *data)
 {
-    trace_add(ctx, op, data);
+    struct history *h = ctx;
+    trace_add(&h->trace, op, data);
+    if (h->watch)
+        h->watch(h->watch_ctx, op);
 }
 
 struct history *history_record(const char *root, unsigned kind, uint64_t seed)
@@ -60,11 +73,10 @@ struct history *history_record(const char *root, unsigned kind, uint64_t seed)
     h->seed = seed;
     h->kind = kind;
     record_seed_random(seed);
-    record_begin(root, to_trace, &h->trace);
-    if (history_is_of_log(kind))
-        history_log_work(h, dir);
-    else
-        history_state_work(h, dir);
+    record_begin(root, to_trace, h);
+    static void (*const works[HISTORY_GROUPS])(struct history *, const char *) = {
+        history_log_work, history_state_work, history_node_work};
+    works[history_group(kind)](h, dir);
     record_end();
     return h;
 }

@@ -14,6 +14,8 @@
 
 struct expected {
     uint64_t base, last; /* a log: base + 1 to last; a state: last is its position */
+    uint64_t checkpoint; /* of a node: where its checkpointed state ends */
+    uint64_t records;    /* of a node: digest of its keys at the commit */
     uint64_t base_term;
     uint64_t digest;                   /* sum over its entries or records, whatever their order */
     struct raft_hard_state hard_state; /* a state: the term of its position */
@@ -29,12 +31,18 @@ struct history {
     struct expected *states; /* owned */
     size_t n_states, cap_states;
     struct storage_identity identity; /* as the store made it */
+    /* Sees every operation as it is recorded; NULL: nobody does. */
+    void (*watch)(void *ctx, const struct trace_op *op);
+    void *watch_ctx;
 };
 
-/* Kinds of work that are recorded: first those of the log, then those of the checkpointed state. */
+/* Kinds of work that are recorded: of the log, of the checkpointed state, of a node's both. */
+enum history_group { HISTORY_LOG, HISTORY_STATE, HISTORY_NODE, HISTORY_GROUPS };
 unsigned history_kinds(void);
 const char *history_kind_name(unsigned kind);
-bool history_is_of_log(unsigned kind);
+enum history_group history_group(unsigned kind);
+/* Its number within its group. */
+unsigned history_kind_in_group(unsigned kind);
 
 /* Records a history in the directory root/data; root exists and is empty. Ends the process when
  * the store fails without any fault. The caller frees it. */
@@ -65,7 +73,13 @@ uint64_t history_record_digest(const struct kv_record *r);
 /* Where a run's meta says that it is; a callback of the state. */
 int history_meta_pos(const void *meta, size_t len, struct kv_pos *ret_pos);
 
-/* ---- for both ---- */
+/* ---- nodes: log and state (history_node.h) ---- */
+
+extern const unsigned history_node_kinds;
+const char *history_node_kind_name(unsigned kind);
+void history_node_work(struct history *h, const char *dir);
+
+/* ---- for all ---- */
 
 uint64_t history_mixed(uint64_t a, uint64_t b);
 void history_add_state(struct history *h, const struct expected *s);

@@ -305,7 +305,7 @@ void history_state_work(struct history *h, const char *dir)
     struct run *r = mem_zalloc(sizeof *r);
     r->h = h;
     r->dir = dir;
-    r->work = &works[h->kind - history_log_kinds];
+    r->work = &works[history_kind_in_group(h->kind)];
     r->rng = (struct rng){h->seed};
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->more, NULL);
@@ -337,7 +337,7 @@ void history_state_recover(struct history *h, const char *dir, uint64_t gen)
     r->h = h;
     r->dir = dir;
     r->gen = gen ? gen : 1;
-    r->work = &works[h->kind - history_log_kinds];
+    r->work = &works[history_kind_in_group(h->kind)];
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->more, NULL);
     must("directory", store_dir_make(dir, &reason), &reason);

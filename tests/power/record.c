@@ -35,6 +35,8 @@ static struct {
     record_sink *sink;
     void *ctx;
     enum record_lie lie;
+    unsigned holds; /* of enum record_holds */
+    pthread_cond_t released;
     struct known nodes[TRACE_NODES_MAX];
     uint32_t n_nodes;
     struct {
@@ -43,7 +45,7 @@ static struct {
     } fds[FDS_MAX];
     bool seeded;
     struct rng rng;
-} rec = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} rec = {.lock = PTHREAD_MUTEX_INITIALIZER, .released = PTHREAD_COND_INITIALIZER};
 
 /* ---- names ---- */
 
@@ -268,9 +270,44 @@ int close(int fd)
     return (int)syscall(SYS_close, fd);
 }
 
+/* A generation of the state that is in use, or was: under its own name. */
+static bool is_generation(uint32_t node)
+{
+    const char *name = rec.nodes[node].name;
+    return rec.nodes[node].is_dir && strncmp(name, "state-", 6) == 0 && !strchr(name, '.');
+}
+
+/* With the lock held. */
+static void wait_to_merge(int fd)
+{
+    while ((rec.holds & RECORD_HOLD_MERGES) && is_ours(fd) &&
+           strcmp(rec.nodes[rec.fds[fd].node].name, "data.mdb") == 0 &&
+           is_generation(rec.nodes[rec.fds[fd].node].dir))
+        pthread_cond_wait(&rec.released, &rec.lock);
+}
+
+/* Of what is in it; the directory itself goes last. */
+static void wait_to_remove(const char *path)
+{
+    uint32_t dir, node;
+    const char *name;
+    while ((rec.holds & RECORD_HOLD_REMOVALS) && resolve(path, &dir, &name, &node) &&
+           is_generation(dir))
+        pthread_cond_wait(&rec.released, &rec.lock);
+}
+
+void record_hold(unsigned what)
+{
+    LOCK();
+    rec.holds = what;
+    pthread_cond_broadcast(&rec.released);
+    UNLOCK();
+}
+
 ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
 {
     LOCK();
+    wait_to_merge(fd);
     ssize_t n = syscall(SYS_pwrite64, fd, data, len, offset);
     note_write(fd, (uint64_t)offset, data, n);
     UNLOCK();
@@ -308,6 +345,7 @@ static void note_vector(int fd, const struct iovec *v, int n_v, uint64_t offset,
 ssize_t writev(int fd, const struct iovec *v, int n_v)
 {
     LOCK();
+    wait_to_merge(fd);
     uint64_t offset = is_ours(fd) ? place(fd) : 0;
     ssize_t n = syscall(SYS_writev, fd, v, n_v);
     note_vector(fd, v, n_v, offset, n);
@@ -318,6 +356,7 @@ ssize_t writev(int fd, const struct iovec *v, int n_v)
 ssize_t pwritev(int fd, const struct iovec *v, int n_v, off_t offset)
 {
     LOCK();
+    wait_to_merge(fd);
     ssize_t n = syscall(SYS_pwritev, fd, v, n_v, offset, 0);
     note_vector(fd, v, n_v, (uint64_t)offset, n);
     UNLOCK();
@@ -382,6 +421,7 @@ int rename(const char *from, const char *to)
 static int remove_with(const char *path, int flags)
 {
     LOCK();
+    wait_to_remove(path);
     int rc = (int)syscall(SYS_unlinkat, AT_FDCWD, path, flags);
     if (rc == 0)
         note_removed(path);

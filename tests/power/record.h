@@ -25,6 +25,11 @@ void record_known(uint32_t dir, const char *name, uint32_t node, bool is_dir);
 void record_mark(enum trace_mark mark, uint64_t number);
 void record_end(void);
 
+/* Threads that are about to do this below a directory state-N wait there, until it is not in
+ * `what` any more: what happens in the background is then in the same order every time. */
+enum record_holds { RECORD_HOLD_MERGES = 1, RECORD_HOLD_REMOVALS = 2 };
+void record_hold(unsigned what);
+
 /* A mutant of the disk: syncs are carried out as nothing, and not recorded. Tells whether
  * the check notices. */
 enum record_lie {

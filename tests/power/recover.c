@@ -96,10 +96,10 @@ void recover(struct history *h, const char *root)
     snprintf(dir, sizeof dir, "%s/data", root);
     record_begin(root, to_trace, &t);
     know_dir(d, TRACE_ROOT);
-    if (history_is_of_log(h->kind))
-        history_log_recover(h, dir);
-    else
+    if (history_group(h->kind) == HISTORY_STATE)
         history_state_recover(h, dir, d->marks[MARK_BOOT]);
+    else
+        history_log_recover(h, dir);
     record_end();
     disk_free(d);
     mem_free(d);
