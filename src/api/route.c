@@ -222,7 +222,7 @@ static void find_route(struct http_exchange *x, const char *target)
     size_t len = 0;
     int err = decode_path(target, path, sizeof path - 1, &len);
     path[len] = 0;
-    x->v1 = strncmp(path, "/v1/", 4) == 0;
+    x->v1 = len >= 4 && memcmp(path, "/v1/", 4) == 0;
     bool whole = !err && strlen(path) == len;
     const struct route *r = whole ? find(path, x->method) : NULL;
     const struct route *other = whole ? first_of_path(path) : NULL;

@@ -181,7 +181,7 @@ static int check_footer(struct run *r, struct run_footer *ret_footer, struct buf
 static int check_meta(struct run *r, struct buf *reason)
 {
     uint64_t offset = r->footer.meta_offset;
-    uint32_t crc;
+    uint32_t crc = 0;
     int err = run_crc(r, offset, (size_t)(r->footer.index_offset - offset), 0, &crc, reason);
     if (!err && crc != r->footer.meta_crc)
         err = run_damaged(r, reason, offset, "its meta part does not match its checksum");
