@@ -362,6 +362,28 @@ void disk_put_size(struct disk *d, uint32_t node, size_t size)
         f->work_size = size;
 }
 
+static uint32_t copy_file(struct disk *d, uint32_t node)
+{
+    ASSERT(d->n_files < TRACE_NODES_MAX);
+    const struct disk_file *f = &d->files[node];
+    struct disk_file *copy = &d->files[d->n_files];
+    if (f->work_size > 0) {
+        reserve(copy, f->work_size);
+        memcpy(copy->work, f->work, f->work_size);
+        copy->work_size = f->work_size;
+    }
+    return d->n_files++;
+}
+
+void disk_split(struct disk *d)
+{
+    for (size_t i = 0; i < d->image.n; i++)
+        for (size_t k = i + 1; k < d->image.n; k++)
+            if (d->image.names[k].node == d->image.names[i].node &&
+                !d->files[d->image.names[k].node].is_dir)
+                d->image.names[k].node = copy_file(d, d->image.names[k].node);
+}
+
 static uint64_t file_hash(const struct disk_file *f)
 {
     uint64_t h = f->hash;

@@ -77,6 +77,9 @@ void disk_settle(struct disk *d);
 /* Onto the image: `len` bytes of a pending write from `from` on; a pending truncation or name. */
 void disk_put_bytes(struct disk *d, const struct disk_pending *p, size_t from, size_t len);
 void disk_put(struct disk *d, const struct disk_pending *p);
+/* A file that has two names in the image, as a rename between directories may leave it, becomes two
+ * files. The image cannot be undone then. */
+void disk_split(struct disk *d);
 /* The image's file becomes longer by zeros, if it is shorter. */
 void disk_put_size(struct disk *d, uint32_t node, size_t size);
 /* The bytes beyond the marks: equal images have equal hashes. */

@@ -88,6 +88,7 @@ void recover(struct history *h, const char *root)
     char dir[256];
     disk_init(d, &h->trace);
     lose_power(d, h, &rng, &locks);
+    disk_split(d);
     stage_leave(root, d, locks);
     add_dir(&t, d, TRACE_ROOT);
     for (unsigned mark = 0; mark < MARKS; mark++)

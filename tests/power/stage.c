@@ -255,14 +255,25 @@ static void on_op(void *ctx, const struct trace_op *op, const void *data)
         watched->is_known = false;
 }
 
+/* A rename between directories that was cut in half. */
+static bool has_earlier_name(const struct disk_names *set, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (set->names[i].node == set->names[at].node)
+            return true;
+    return false;
+}
+
 void stage_watch(struct stage *s, struct disk *d)
 {
     watched = s;
+    uint32_t next_node = d->n_files;
     record_begin(s->root, on_op, d);
     for (size_t i = 0; i < s->names.n; i++) {
         const struct disk_name *n = &s->names.names[i];
+        uint32_t node = has_earlier_name(&s->names, i) ? next_node++ : n->node;
         if (disk_is_reachable(&s->names, n))
-            record_known(n->dir, n->name, n->node, d->files[n->node].is_dir);
+            record_known(n->dir, n->name, node, d->files[n->node].is_dir);
     }
 }
 
