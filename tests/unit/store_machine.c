@@ -185,10 +185,11 @@ static struct raft_base *base_new(uint64_t index)
 
 void machine_compact(struct store_machine *m, uint64_t index)
 {
-    struct storage_write *w = fixture_write_new(m->f->written + 1, m->last + 1, 0, TERM);
+    uint64_t seq = m->f->written + 1; /* before it may be done */
+    struct storage_write *w = fixture_write_new(seq, m->last + 1, 0, TERM);
     w->base = base_new(index);
     fixture_submit(m->f, w);
-    fixture_wait(m->f, m->f->written + 1);
+    fixture_wait(m->f, seq);
 }
 
 /* ---- checking ---- */
