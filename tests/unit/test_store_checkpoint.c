@@ -119,10 +119,11 @@ static void test_truncation_down_to_the_base_keeps_the_log_whole(void **state)
     machine_write(m, 500);
     machine_checkpoint(m);
     machine_compact(m, 450);
-    struct storage_write *w = fixture_write_new(m->f->written + 1, 451, 3, 2);
+    uint64_t seq = m->f->written + 1;
+    struct storage_write *w = fixture_write_new(seq, 451, 3, 2);
     w->truncate_from = 451;
     fixture_submit(m->f, w);
-    fixture_wait(m->f, m->f->written + 1);
+    fixture_wait(m->f, seq);
     kv_free(&m->kv);
     fixture_close(m->f);
     assert_int_equal(fixture_try_open(m->f), 0);
