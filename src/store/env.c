@@ -106,6 +106,11 @@ int store_env_open(const char *path, size_t map_bytes, MDB_env **ret_env, struct
         bytes /= 2;
         rc = try_open(path, bytes, ret_env);
     }
+    if (!rc && bytes < wanted && bytes / 2 >= STORE_MAP_BYTES_MIN) {
+        mdb_env_close(*ret_env); /* what comes after needs some of the room, too */
+        bytes /= 2;
+        rc = try_open(path, bytes, ret_env);
+    }
     if (rc) {
         buf_printf(reason, "cannot open %s/data.mdb: %s", path, mdb_strerror(rc));
         return store_lmdb_error(rc);
