@@ -3,7 +3,7 @@
  * place. A checkpoint of the memtable, a snapshot for a follower and a backup
  * are all such a file. crabcluster-format(5) has every byte of it:
  *
- *      header | block | block | ... | meta | index | footer
+ *      header | block | block | ... | meta | filter | index | footer
  *
  * It is made front to back, so that what is written to a file may as well be
  * streamed. Every byte is under a checksum. What a checksum finds is an error
@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "kv/cursor.h"
 
-#define RUN_FORMAT_VERSION 1
+#define RUN_FORMAT_VERSION 2
 
 /* What to do about a damaged file, after "; ": for files of a node, and for those of people. */
 #define RUN_REMEDY_NODE                                                                            \
@@ -76,14 +76,14 @@ void run_writer_abort(struct run_writer **w);
 struct run; /* opaque; counts its references, atomically */
 
 /* Opens a finished run with one reference, owned by the caller. Checks all but
- * the blocks: header, footer, index, meta. The file may be unlinked or renamed
+ * the blocks: header, footer, filter, index, meta. The file may be unlinked or renamed
  * while it is open, but never changed. `remedy` (static, one of RUN_REMEDY_...)
  * ends the lines about damage.
  *   NOT_FOUND, PERMISSION, IO   the file cannot be opened
  *   INVALID                     it is a file of another kind
  *   VERSION                     it is a run of a format that this version does not know
  *   CORRUPT                     it is cut short or altered
- * each with one line in *reason. The index is held in memory, the rest is mapped. */
+ * each with one line in *reason. Filter and index are held in memory, the rest is mapped. */
 MUST_CHECK int run_open(const char *path, const char *remedy, struct run **ret_run,
                         struct buf *reason);
 /* The same over bytes in memory, which outlive the run; for tests. */

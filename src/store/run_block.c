@@ -6,6 +6,7 @@
 #include "store/run_file.h"
 
 #include "base/crc32c.h"
+#include "store/run_filter.h"
 
 int run_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)
 {
@@ -13,6 +14,12 @@ int run_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)
     if (order != 0)
         return order;
     return a_len < b_len ? -1 : a_len > b_len;
+}
+
+bool run_may_have(const struct run *r, const void *key, size_t len)
+{
+    return r->filter_len == 0 ||
+           run_filter_has(r->filter, r->filter_len, run_filter_hash(key, len));
 }
 
 /* ---- index ---- */

@@ -20,7 +20,9 @@ struct run {
     bool mapped; /* by us; else borrowed bytes */
 
     struct run_footer footer;
-    uint8_t *index; /* owned copy, checked: entries, then keys */
+    uint8_t *filter;   /* owned copy, checked */
+    size_t filter_len; /* 0: none */
+    uint8_t *index;    /* owned copy, checked: entries, then keys */
     size_t index_len;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -36,6 +38,9 @@ MUST_CHECK int run_crc(struct run *r, uint64_t offset, size_t len, uint32_t star
                        uint32_t *ret_crc, struct buf *reason);
 /* Checks all but the blocks once more, as it is in the file now. */
 MUST_CHECK int run_check_ends(struct run *r, struct buf *reason);
+
+/* Whether the key may be in the run; false: it is not, and no block need be read to know. */
+bool run_may_have(const struct run *r, const void *key, size_t len);
 
 /* ---- index ---- */
 

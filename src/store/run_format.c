@@ -28,15 +28,17 @@ bool run_header_decode(const uint8_t *p, uint32_t *ret_version)
 void run_footer_encode(const struct run_footer *footer, uint8_t out[RUN_FOOTER_BYTES])
 {
     bytes_put_be(out, footer->meta_offset, 8);
-    bytes_put_be(out + 8, footer->index_offset, 8);
-    bytes_put_be(out + 16, footer->n_blocks, 8);
-    bytes_put_be(out + 24, footer->n_records, 8);
-    bytes_put_be(out + 32, footer->n_deleted, 8);
-    bytes_put_be(out + 40, footer->content_bytes, 8);
-    bytes_put_be(out + 48, footer->meta_crc, 4);
-    bytes_put_be(out + 52, footer->index_crc, 4);
-    bytes_put_be(out + 56, footer->digest, 4);
-    bytes_put_be(out + 60, footer->version, 4);
+    bytes_put_be(out + 8, footer->filter_offset, 8);
+    bytes_put_be(out + 16, footer->index_offset, 8);
+    bytes_put_be(out + 24, footer->n_blocks, 8);
+    bytes_put_be(out + 32, footer->n_records, 8);
+    bytes_put_be(out + 40, footer->n_deleted, 8);
+    bytes_put_be(out + 48, footer->content_bytes, 8);
+    bytes_put_be(out + 56, footer->meta_crc, 4);
+    bytes_put_be(out + 60, footer->filter_crc, 4);
+    bytes_put_be(out + 64, footer->index_crc, 4);
+    bytes_put_be(out + 68, footer->digest, 4);
+    bytes_put_be(out + 72, footer->version, 4);
     bytes_put_be(out + FOOTER_SEALED_BYTES, crc32c(0, out, FOOTER_SEALED_BYTES), 4);
     memcpy(out + FOOTER_SEALED_BYTES + 4, RUN_MAGIC_END, RUN_MAGIC_BYTES);
 }
@@ -48,15 +50,17 @@ bool run_footer_decode(const uint8_t *p, struct run_footer *ret_footer)
         return false;
     *ret_footer = (struct run_footer){
         .meta_offset = bytes_get_be(p, 8),
-        .index_offset = bytes_get_be(p + 8, 8),
-        .n_blocks = bytes_get_be(p + 16, 8),
-        .n_records = bytes_get_be(p + 24, 8),
-        .n_deleted = bytes_get_be(p + 32, 8),
-        .content_bytes = bytes_get_be(p + 40, 8),
-        .meta_crc = (uint32_t)bytes_get_be(p + 48, 4),
-        .index_crc = (uint32_t)bytes_get_be(p + 52, 4),
-        .digest = (uint32_t)bytes_get_be(p + 56, 4),
-        .version = (uint32_t)bytes_get_be(p + 60, 4),
+        .filter_offset = bytes_get_be(p + 8, 8),
+        .index_offset = bytes_get_be(p + 16, 8),
+        .n_blocks = bytes_get_be(p + 24, 8),
+        .n_records = bytes_get_be(p + 32, 8),
+        .n_deleted = bytes_get_be(p + 40, 8),
+        .content_bytes = bytes_get_be(p + 48, 8),
+        .meta_crc = (uint32_t)bytes_get_be(p + 56, 4),
+        .filter_crc = (uint32_t)bytes_get_be(p + 60, 4),
+        .index_crc = (uint32_t)bytes_get_be(p + 64, 4),
+        .digest = (uint32_t)bytes_get_be(p + 68, 4),
+        .version = (uint32_t)bytes_get_be(p + 72, 4),
     };
     return true;
 }

@@ -7,6 +7,7 @@
  *      record   kind u8 | key length u16 | key | revision varint
  *               | create revision varint | version varint | value     (not of tombstones)
  *      meta     as the writer's caller made it
+ *      filter   lines of 64 bytes, see run_filter.h; none in a large run
  *      index    for each block: offset u64 | end of its key u64; then the keys
  *      footer   see struct run_footer | crc u32 | magic 8
  *
@@ -32,7 +33,7 @@
 #define RUN_HEADER_BYTES       16
 #define RUN_BLOCK_HEADER_BYTES 10
 #define RUN_INDEX_ENTRY_BYTES  16
-#define RUN_FOOTER_BYTES       76
+#define RUN_FOOTER_BYTES       88
 #define RUN_FILE_BYTES_MIN     (RUN_HEADER_BYTES + RUN_FOOTER_BYTES)
 
 /* Of a record without its value. */
@@ -53,12 +54,14 @@ enum run_record_kind {
 /* In the order of its bytes. */
 struct run_footer {
     uint64_t meta_offset; /* the end of the blocks */
+    uint64_t filter_offset;
     uint64_t index_offset;
     uint64_t n_blocks;
     uint64_t n_records;
     uint64_t n_deleted;
     uint64_t content_bytes;
     uint32_t meta_crc;
+    uint32_t filter_crc;
     uint32_t index_crc;
     uint32_t digest;
     uint32_t version;

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "store/dir.h"
 #include "store/guard.h"
+#include "store/run_filter.h"
 
 /* ---- damage ---- */
 
@@ -151,8 +152,10 @@ static int check_header(struct run *r, struct buf *reason)
 static bool footer_is_plausible(const struct run *r, const struct run_footer *f)
 {
     uint64_t index_end = r->size - RUN_FOOTER_BYTES;
-    return f->meta_offset >= RUN_HEADER_BYTES && f->index_offset >= f->meta_offset &&
-           index_end >= f->index_offset &&
+    return f->meta_offset >= RUN_HEADER_BYTES && f->filter_offset >= f->meta_offset &&
+           f->index_offset >= f->filter_offset && index_end >= f->index_offset &&
+           (f->index_offset - f->filter_offset) % RUN_FILTER_LINE_BYTES == 0 &&
+           f->index_offset - f->filter_offset <= RUN_FILTER_BYTES_MAX &&
            f->n_blocks <= (index_end - f->index_offset) / RUN_INDEX_ENTRY_BYTES &&
            f->n_deleted <= f->n_records && f->n_records >= f->n_blocks &&
            (f->n_blocks > 0 || (f->n_records == 0 && f->meta_offset == RUN_HEADER_BYTES));
@@ -182,7 +185,7 @@ static int check_meta(struct run *r, struct buf *reason)
 {
     uint64_t offset = r->footer.meta_offset;
     uint32_t crc = 0;
-    int err = run_crc(r, offset, (size_t)(r->footer.index_offset - offset), 0, &crc, reason);
+    int err = run_crc(r, offset, (size_t)(r->footer.filter_offset - offset), 0, &crc, reason);
     if (!err && crc != r->footer.meta_crc)
         err = run_damaged(r, reason, offset, "its meta part does not match its checksum");
     return err;
@@ -214,6 +217,17 @@ static bool index_is_sound(const struct run *r)
     return end == keys_len;
 }
 
+static int load_filter(struct run *r, struct buf *reason)
+{
+    uint64_t offset = r->footer.filter_offset;
+    r->filter_len = (size_t)(r->footer.index_offset - offset);
+    r->filter = mem_alloc(r->filter_len + 1);
+    int err = copy_out(r, offset, r->filter_len, r->filter, reason);
+    if (!err && crc32c(0, r->filter, r->filter_len) != r->footer.filter_crc)
+        err = run_damaged(r, reason, offset, "its filter does not match its checksum");
+    return err;
+}
+
 static int load_index(struct run *r, struct buf *reason)
 {
     uint64_t offset = r->footer.index_offset;
@@ -229,18 +243,36 @@ static int load_index(struct run *r, struct buf *reason)
     return 0;
 }
 
+static int check_filter(struct run *r, struct buf *reason)
+{
+    uint64_t offset = r->footer.filter_offset;
+    uint32_t crc = 0;
+    int err = run_crc(r, offset, r->filter_len, 0, &crc, reason);
+    if (!err && crc != r->footer.filter_crc)
+        err = run_damaged(r, reason, offset, "its filter does not match its checksum");
+    return err;
+}
+
+static int check_index(struct run *r, struct buf *reason)
+{
+    uint64_t offset = r->footer.index_offset;
+    uint32_t crc = 0;
+    int err = run_crc(r, offset, r->index_len, 0, &crc, reason);
+    if (!err && crc != r->footer.index_crc)
+        err = run_damaged(r, reason, offset, "its index does not match its checksum");
+    return err;
+}
+
 int run_check_ends(struct run *r, struct buf *reason)
 {
     struct run_footer footer;
-    uint64_t offset = r->footer.index_offset;
-    uint32_t crc = 0;
     int err = check_header(r, reason);
     if (!err)
         err = check_meta(r, reason);
     if (!err)
-        err = run_crc(r, offset, r->index_len, 0, &crc, reason);
-    if (!err && crc != r->footer.index_crc)
-        err = run_damaged(r, reason, offset, "its index does not match its checksum");
+        err = check_filter(r, reason);
+    if (!err)
+        err = check_index(r, reason);
     return err ? err : check_footer(r, &footer, reason);
 }
 
@@ -263,6 +295,8 @@ static int check_all(struct run *r, struct run **ret_run, struct buf *reason)
     int err = check_header(r, reason);
     if (!err)
         err = check_footer(r, &r->footer, reason);
+    if (!err)
+        err = load_filter(r, reason);
     if (!err)
         err = load_index(r, reason);
     if (!err)
@@ -334,6 +368,7 @@ static void run_free(struct run *r)
 {
     if (r->mapped)
         munmap((void *)(uintptr_t)r->map, r->size);
+    mem_free(r->filter);
     mem_free(r->index);
     mem_free(r->path);
     buf_free(&r->damage);
@@ -358,7 +393,7 @@ void run_unref(struct run **r)
 int run_meta(struct run *r, struct buf *out, struct buf *reason)
 {
     uint64_t offset = r->footer.meta_offset;
-    size_t len = (size_t)(r->footer.index_offset - offset);
+    size_t len = (size_t)(r->footer.filter_offset - offset);
     buf_reserve(out, len + 1);
     int err = copy_out(r, offset, len, out->data + out->len, reason);
     if (err)
@@ -377,7 +412,7 @@ struct run_info run_info(const struct run *r)
         .content_bytes = r->footer.content_bytes,
         .file_bytes = r->size,
         .n_blocks = r->footer.n_blocks,
-        .meta_bytes = r->footer.index_offset - r->footer.meta_offset,
+        .meta_bytes = r->footer.filter_offset - r->footer.meta_offset,
         .digest = r->footer.digest,
     };
 }

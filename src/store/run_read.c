@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Reading a run: one record, all in order, or everything to see whether it is
- * whole. A block is checked each time it is come to.
+ * whole. A block is checked each time it is come to: the page cache may have
+ * fetched it again since the last time. The filter keeps that cheap: nearly all
+ * that a look-up reads is what it finds.
  */
 #include "store/run.h"
 
@@ -14,7 +16,7 @@ int run_get(struct run *r, const void *key, size_t key_len, struct kv_record *re
     struct run_block block;
     struct kv_record record;
     unsigned pos = 0;
-    if (r->footer.n_blocks == 0)
+    if (r->footer.n_blocks == 0 || !run_may_have(r, key, key_len))
         return ERR_NOT_FOUND;
     int err = run_block_read(r, run_block_of_key(r, key, key_len), &block, reason);
     if (!err)
@@ -122,6 +124,8 @@ static int verify_block(struct run *r, uint64_t i, struct tally *tally, struct b
             break;
         if (run_key_compare(record.key, record.key_len, last, last_len) < least)
             return run_damaged(r, reason, block.offset, "the keys of a block are out of order");
+        if (!run_may_have(r, record.key, record.key_len))
+            return run_damaged(r, reason, r->footer.filter_offset, "its filter lacks a key");
         least = 1;
         last = record.key;
         last_len = record.key_len;

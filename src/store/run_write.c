@@ -15,6 +15,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "store/dir.h"
+#include "store/run_filter.h"
 #include "store/run_format.h"
 
 enum {
@@ -46,6 +47,7 @@ struct run_writer {
     uint8_t last_key[LIMIT_KEY_BYTES];
     size_t last_key_len; /* 0: no record yet */
 
+    struct buf hashes; /* u32 of each key, for the filter; empty after too many */
     struct buf index_entries;
     struct buf index_keys;
     struct run_info info;
@@ -206,6 +208,15 @@ static void add(struct run_writer *w, const struct kv_record *record)
     w->info.content_bytes += record->key_len + value_len;
 }
 
+static void note_hash(struct run_writer *w, const struct kv_record *record)
+{
+    uint32_t hash = run_filter_hash(record->key, record->key_len);
+    if (w->info.n_records < RUN_FILTER_RECORDS_MAX)
+        buf_append(&w->hashes, &hash, sizeof hash);
+    else
+        buf_free(&w->hashes);
+}
+
 static bool is_ascending(const struct run_writer *w, const struct kv_record *record)
 {
     size_t shorter = w->last_key_len < record->key_len ? w->last_key_len : record->key_len;
@@ -221,6 +232,7 @@ int run_writer_put(struct run_writer *w, const struct kv_record *record)
     if (w->err)
         return w->err;
     add(w, record);
+    note_hash(w, record);
     memcpy(w->last_key, record->key, record->key_len);
     w->last_key_len = record->key_len;
     w->info.n_records++;
@@ -278,6 +290,7 @@ static void writer_free(struct run_writer **w)
     buf_free(&old->out);
     buf_free(&old->records);
     buf_free(&old->starts);
+    buf_free(&old->hashes);
     buf_free(&old->index_entries);
     buf_free(&old->index_keys);
     mem_free(old->file.path);
@@ -295,10 +308,28 @@ void run_writer_abort(struct run_writer **w)
     writer_free(w);
 }
 
+/* Returns its checksum. */
+static uint32_t emit_filter(struct run_writer *w)
+{
+    size_t n = w->hashes.len / sizeof(uint32_t), len = run_filter_bytes(n);
+    if (n == 0)
+        return 0;
+    uint8_t *filter = mem_zalloc(len);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t hash;
+        memcpy(&hash, w->hashes.data + i * sizeof hash, sizeof hash);
+        run_filter_add(filter, len, hash);
+    }
+    uint32_t crc = crc32c(0, filter, len);
+    emit(w, filter, len);
+    mem_free(filter);
+    return crc;
+}
+
 static void emit_end(struct run_writer *w, const void *meta, size_t len)
 {
     struct run_footer footer = {.meta_offset = w->at,
-                                .index_offset = w->at + len,
+                                .filter_offset = w->at + len,
                                 .n_blocks = w->info.n_blocks,
                                 .n_records = w->info.n_records,
                                 .n_deleted = w->info.n_deleted,
@@ -307,6 +338,8 @@ static void emit_end(struct run_writer *w, const void *meta, size_t len)
                                 .version = RUN_FORMAT_VERSION};
     uint8_t bytes[RUN_FOOTER_BYTES];
     emit(w, meta, len);
+    footer.filter_crc = emit_filter(w);
+    footer.index_offset = w->at;
     emit(w, w->index_entries.data, w->index_entries.len);
     emit(w, w->index_keys.data, w->index_keys.len);
     footer.index_crc = crc32c(0, w->index_entries.data, w->index_entries.len);

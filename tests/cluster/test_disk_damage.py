@@ -169,7 +169,7 @@ class Runs(DamageTest):
         self.assertRead(node.read("fill299"), "v" * 300)
 
     def test_header_footer_index_and_meta(self):
-        for what, at in (("magic", 3), ("end", -3), ("footer", -40), ("index", -80)):
+        for what, at in (("magic", 3), ("end", -3), ("footer", -40), ("index", -100)):
             with self.subTest(what=what):
                 node, run = self.with_run({"k": NEEDLE})
                 self.change(run, at)

@@ -122,14 +122,17 @@ void run_sample_reseal(uint8_t *p, size_t len)
     run_header_encode(p);
     /* Right magic and checksum around the fields as they are. */
     memcpy(blank, tail, sizeof blank);
-    bytes_put_be(blank + 64, crc32c(0, blank, 64), 4);
-    memcpy(blank + 68, RUN_MAGIC_END, RUN_MAGIC_BYTES);
+    const size_t sealed = RUN_FOOTER_BYTES - RUN_MAGIC_BYTES - 4;
+    bytes_put_be(blank + sealed, crc32c(0, blank, sealed), 4);
+    memcpy(blank + sealed + 4, RUN_MAGIC_END, RUN_MAGIC_BYTES);
     ASSERT(run_footer_decode(blank, &f));
     f.version = RUN_FORMAT_VERSION;
-    if (f.meta_offset <= f.index_offset && f.index_offset <= end) {
+    if (f.meta_offset <= f.filter_offset && f.filter_offset <= f.index_offset &&
+        f.index_offset <= end) {
         if (f.n_blocks <= (end - f.index_offset) / RUN_INDEX_ENTRY_BYTES)
             reseal_blocks(p, &f);
-        f.meta_crc = crc32c(0, p + f.meta_offset, f.index_offset - f.meta_offset);
+        f.meta_crc = crc32c(0, p + f.meta_offset, f.filter_offset - f.meta_offset);
+        f.filter_crc = crc32c(0, p + f.filter_offset, f.index_offset - f.filter_offset);
         f.index_crc = crc32c(0, p + f.index_offset, end - f.index_offset);
     }
     f.digest = crc32c(0, p, end);

@@ -18,6 +18,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "run_samples.h"
+#include "store/run_filter.h"
 #include "store/run_format.h"
 
 static char dir[] = "/tmp/test_run.XXXXXX";
@@ -379,6 +380,84 @@ static void test_run_stream_stops_at_the_first_error_of_its_sink(void **state)
     buf_free(&reason);
 }
 
+/* ---- filter ---- */
+
+static void test_run_filter_has_every_key_that_was_added(void **state)
+{
+    (void)state;
+    static uint8_t filter[RUN_FILTER_BYTES_MAX];
+    const uint64_t sizes[] = {1, 2, 51, 52, 1000, 300000, RUN_FILTER_RECORDS_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint64_t n = sizes[i], absent = 0;
+        size_t len = run_filter_bytes(n);
+        assert_true(len <= sizeof filter && len >= n * RUN_FILTER_BITS_PER_KEY / 8);
+        memset(filter, 0, len);
+        for (uint64_t key = 0; key < n; key++)
+            run_filter_add(filter, len, run_filter_hash(&key, sizeof key));
+        for (uint64_t key = 0; key < n; key++)
+            assert_true(run_filter_has(filter, len, run_filter_hash(&key, sizeof key)));
+        for (uint64_t key = n; key < n + 100000; key++)
+            absent += !run_filter_has(filter, len, run_filter_hash(&key, sizeof key));
+        assert_true(absent > 97500);
+    }
+}
+
+/* Blocks that are damaged stand for blocks that cannot be read without notice. */
+static void test_run_filter_spares_the_blocks_for_absent_keys(void **state)
+{
+    (void)state;
+    struct buf bytes = BUF_INIT;
+    struct run_footer f;
+    struct kv_record found;
+    unsigned n_read = 0;
+    run_sample_make(run_sample_small, 20000, &bytes);
+    assert_true(run_footer_decode(bytes.data + bytes.len - RUN_FOOTER_BYTES, &f));
+    struct run *r = opened(&bytes);
+    memset(bytes.data + RUN_HEADER_BYTES, 0xee, f.meta_offset - RUN_HEADER_BYTES);
+    for (unsigned i = 0; i < 20000; i++) {
+        struct kv_record there = run_sample_small(i);
+        char key[64];
+        assert_int_equal(run_get(r, there.key, there.key_len, &found, NULL), ERR_CORRUPT);
+        int len = snprintf(key, sizeof key, "app/config/%010u/", i);
+        int err = run_get(r, key, (size_t)len, &found, NULL);
+        assert_true(err == ERR_NOT_FOUND || err == ERR_CORRUPT);
+        n_read += err == ERR_CORRUPT;
+    }
+    assert_in_range(n_read, 1, 500);
+    run_unref(&r);
+    buf_free(&bytes);
+}
+
+/* A sample for a run that is too large for a filter. */
+static struct kv_record numbered(uint64_t i)
+{
+    static uint8_t key[4];
+    bytes_put_be(key, i, sizeof key);
+    return (struct kv_record){.key = key, .key_len = sizeof key, .value = {key, 0, i, i, 1}};
+}
+
+static void test_run_of_many_records_has_no_filter_and_all_keys(void **state)
+{
+    (void)state;
+    for (uint64_t more = 0; more < 2; more++) {
+        struct buf bytes = BUF_INIT;
+        struct run_footer f;
+        struct kv_record found;
+        uint64_t n = RUN_FILTER_RECORDS_MAX + more;
+        run_sample_make(numbered, n, &bytes);
+        assert_true(run_footer_decode(bytes.data + bytes.len - RUN_FOOTER_BYTES, &f));
+        assert_int_equal(f.index_offset - f.filter_offset, more ? 0 : RUN_FILTER_BYTES_MAX);
+        struct run *r = opened(&bytes);
+        for (uint64_t i = 0; i < n; i += 1001) {
+            struct kv_record there = numbered(i);
+            assert_int_equal(run_get(r, there.key, there.key_len, &found, NULL), 0);
+        }
+        assert_int_equal(run_get(r, "12345", 5, &found, NULL), ERR_NOT_FOUND);
+        run_unref(&r);
+        buf_free(&bytes);
+    }
+}
+
 /* ---- crabcluster-format(5) ---- */
 
 /* The bytes of the page's example: lines of an offset, sixteen bytes and their text. */
@@ -409,7 +488,7 @@ static void test_run_example_of_the_manual_page_is_what_is_written(void **state)
     (void)state;
     struct buf written = BUF_INIT, example = BUF_INIT, reason = BUF_INIT;
     struct kv_record record = {
-        .key = (const uint8_t *)"a", .key_len = 1, .value = {(const uint8_t *)"b", 1, 5, 4, 2}};
+        .key = (const uint8_t *)"a", .key_len = 1, .value = {(const uint8_t *)"bcdef", 5, 5, 4, 2}};
     struct run_writer *w = run_writer_new_stream(run_sample_sink, &written);
     assert_int_equal(run_writer_put(w, &record), 0);
     assert_int_equal(run_writer_finish(&w, NULL, 0, NULL, &reason), 0);
@@ -430,6 +509,9 @@ int main(void)
         cmocka_unit_test(test_run_missing_key_is_not_found_and_seek_gives_the_next),
         cmocka_unit_test(test_run_cursor_outlives_the_reference_it_was_made_with),
         cmocka_unit_test(test_run_values_of_any_size_are_read_as_written),
+        cmocka_unit_test(test_run_filter_has_every_key_that_was_added),
+        cmocka_unit_test(test_run_filter_spares_the_blocks_for_absent_keys),
+        cmocka_unit_test(test_run_of_many_records_has_no_filter_and_all_keys),
         cmocka_unit_test(test_run_file_and_stream_are_the_same_bytes),
         cmocka_unit_test(test_run_file_is_made_anew_and_for_nobody_else),
         cmocka_unit_test(test_run_writer_aborted_leaves_no_file),

@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "run_samples.h"
 #include "store/guard.h"
+#include "store/run_filter.h"
 #include "store/run_format.h"
 
 enum { N = 12 }; /* records of run_sample_long(): several blocks */
@@ -202,7 +203,8 @@ static void test_run_file_cut_short_names_file_and_remedy(void **state)
     struct buf bytes = BUF_INIT, reason = BUF_INIT;
     struct run *r;
     run_sample_make(run_sample_long, N, &bytes);
-    const size_t lengths[] = {0, 1, 8, 16, 91, 92, 4096, bytes.len - 1};
+    const size_t lengths[] = {
+        0, 1, 8, 16, RUN_FILE_BYTES_MIN - 1, RUN_FILE_BYTES_MIN, 4096, bytes.len - 1};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         write_file(bytes.data, lengths[i]);
         assert_int_equal(run_open(path, RUN_REMEDY_NODE, &r, &reason), ERR_CORRUPT);
@@ -333,7 +335,7 @@ static void test_run_forged_fields_are_refused(void **state)
     size_t block = RUN_HEADER_BYTES, record = block + RUN_BLOCK_HEADER_BYTES;
     run_sample_make(run_sample_long, N, &bytes);
     size_t footer = bytes.len - RUN_FOOTER_BYTES;
-    size_t index = bytes_get_be(bytes.data + footer + 8, 8);
+    size_t index = bytes_get_be(bytes.data + footer + 16, 8);
     assert_int_equal(verify_forged(0, 'C', 1), 0); /* resealing alone does no harm */
     assert_int_equal(verify_forged(block + 4, 0, 4), ERR_CORRUPT);
     assert_int_equal(verify_forged(block + 4, UINT32_MAX, 4), ERR_CORRUPT);
@@ -355,11 +357,16 @@ static void test_run_forged_fields_are_refused(void **state)
     size_t last = bytes_get_be(bytes.data + second - 2, 2);
     assert_int_equal(verify_forged(record + middle + 3, 'k', 1), ERR_CORRUPT);
     assert_int_equal(verify_forged(record + last + 3, 'm', 1), ERR_CORRUPT);
+    size_t filter = bytes_get_be(bytes.data + footer + 8, 8);
+    assert_int_equal(index - filter, run_filter_bytes(N));
+    for (size_t at = filter; at < index; at++) /* less than it has: keys would not be found */
+        assert_int_equal(verify_forged(at, 0, 1), bytes.data[at] ? ERR_CORRUPT : 0);
+    assert_int_equal(verify_forged(filter, UINT64_MAX, 8), 0); /* more is slow, but not wrong */
     assert_int_equal(verify_forged(index, 17, 8), ERR_CORRUPT);
     assert_int_equal(verify_forged(index + 8, 1, 8), ERR_CORRUPT);
     assert_int_equal(verify_forged(index + 16, UINT64_MAX, 8), ERR_CORRUPT);
     assert_int_equal(verify_forged(index + 24, UINT64_MAX, 8), ERR_CORRUPT);
-    for (unsigned field = 0; field < 6; field++) {
+    for (unsigned field = 0; field < 7; field++) {
         assert_int_equal(verify_forged(footer + 8 * field, 1, 8), ERR_CORRUPT);
         assert_int_equal(verify_forged(footer + 8 * field, UINT64_MAX, 8), ERR_CORRUPT);
     }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * A key's hash is the seed of two numbers: the upper half of the first chooses
+ * the line, nine bits each of the second the bits in it, the lowest first.
+ */
+#include "store/run_filter.h"
+
+#include "base/crc32c.h"
+#include "base/rng.h"
+
+#define LINE_BITS_LOG2 9
+_Static_assert(1 << LINE_BITS_LOG2 == 8 * RUN_FILTER_LINE_BYTES, "nine bits name a bit of a line");
+_Static_assert(LINE_BITS_LOG2 *RUN_FILTER_PROBES <= 64, "the bits of a key come from one number");
+
+size_t run_filter_bytes(uint64_t n)
+{
+    const uint64_t line_bits = 8 * RUN_FILTER_LINE_BYTES;
+    return (size_t)((n * RUN_FILTER_BITS_PER_KEY + line_bits - 1) / line_bits) *
+           RUN_FILTER_LINE_BYTES;
+}
+
+uint32_t run_filter_hash(const void *key, size_t len)
+{
+    return crc32c(0, key, len);
+}
+
+/* Where the line of a hash begins; *ret_bits: the places in it. */
+static size_t line_of(size_t len, uint32_t hash, uint64_t *ret_bits)
+{
+    struct rng rng = {hash};
+    uint64_t n_lines = len / RUN_FILTER_LINE_BYTES, line = rng_next(&rng) >> 32;
+    *ret_bits = rng_next(&rng);
+    return (size_t)(line * n_lines >> 32) * RUN_FILTER_LINE_BYTES;
+}
+
+void run_filter_add(uint8_t *filter, size_t len, uint32_t hash)
+{
+    uint64_t bits;
+    uint8_t *line = filter + line_of(len, hash, &bits);
+    for (unsigned i = 0; i < RUN_FILTER_PROBES; i++, bits >>= LINE_BITS_LOG2)
+        line[bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] |= (uint8_t)(1u << (bits & 7));
+}
+
+bool run_filter_has(const uint8_t *filter, size_t len, uint32_t hash)
+{
+    uint64_t bits;
+    const uint8_t *line = filter + line_of(len, hash, &bits);
+    for (unsigned i = 0; i < RUN_FILTER_PROBES; i++, bits >>= LINE_BITS_LOG2)
+        if (!(line[bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] & 1u << (bits & 7)))
+            return false;
+    return true;
+}
