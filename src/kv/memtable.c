@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/refs.h"
 #include "base/rng.h"
 
 #define HEIGHT_SEED     0x63726162u
@@ -59,7 +60,7 @@ struct memtable {
     _Atomic(struct memtable_node *) head[MEMTABLE_HEIGHT_MAX]; /* first node of each level */
     atomic_uint
         height; /* levels in use, at least 1; a reader may see it too low, which is slower */
-    atomic_uint n_refs;
+    struct refs refs;
     struct rng heights;
     /* the arena: */
     struct block *blocks; /* newest first */
@@ -104,7 +105,7 @@ struct memtable *memtable_new(void)
     for (unsigned i = 0; i < MEMTABLE_HEIGHT_MAX; i++)
         atomic_init(&m->head[i], NULL);
     atomic_init(&m->height, 1);
-    atomic_init(&m->n_refs, 1);
+    refs_init(&m->refs);
     m->heights.state = HEIGHT_SEED;
     m->block_bytes = BLOCK_BYTES_MIN;
     m->bytes = sizeof *m;
@@ -114,7 +115,7 @@ struct memtable *memtable_new(void)
 struct memtable *memtable_ref(struct memtable *m)
 {
     if (m)
-        atomic_fetch_add_explicit(&m->n_refs, 1, memory_order_relaxed);
+        refs_take(&m->refs);
     return m;
 }
 
@@ -129,7 +130,7 @@ static void memtable_free(struct memtable *m)
 
 void memtable_unref(struct memtable **m)
 {
-    if (*m && atomic_fetch_sub_explicit(&(*m)->n_refs, 1, memory_order_acq_rel) == 1)
+    if (*m && refs_drop(&(*m)->refs))
         memtable_free(*m);
     *m = NULL;
 }

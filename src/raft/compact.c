@@ -9,7 +9,7 @@
 struct raft_snapshot *raft_snapshot_new(const struct raft_snapshot *s)
 {
     struct raft_snapshot *copy = mem_alloc(sizeof *copy);
-    atomic_init(&copy->refs, 1);
+    refs_init(&copy->refs);
     copy->id = s->id;
     copy->base = s->base;
     copy->size = s->size;
@@ -19,7 +19,7 @@ struct raft_snapshot *raft_snapshot_new(const struct raft_snapshot *s)
 
 struct raft_snapshot *raft_snapshot_ref(struct raft_snapshot *s)
 {
-    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    refs_take(&s->refs);
     return s;
 }
 
@@ -27,11 +27,7 @@ void raft_snapshot_unref(struct raft_snapshot **s)
 {
     struct raft_snapshot *mine = *s;
     *s = NULL;
-    if (!mine)
-        return;
-    unsigned before = atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel);
-    ASSERT(before > 0);
-    if (before == 1)
+    if (mine && refs_drop(&mine->refs))
         mem_free(mine);
 }
 

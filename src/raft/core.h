@@ -13,6 +13,7 @@
  *      compact.c      where the log begins; snapshots by name
  *      snapshot_out.c snapshots as they are sent
  *      snapshot_in.c  snapshots as they are received and installed
+ *      room.c         disks that are full
  *      check.c        invariants
  *      log.c history.c progress.c quorum.c config.c   the pieces
  */

@@ -3,13 +3,12 @@
  */
 #include "raft/types.h"
 
-#include "base/assert.h"
 #include "base/mem.h"
 
 struct raft_entry *raft_entry_new(enum raft_entry_type type, struct raft_pos pos, uint32_t len)
 {
     struct raft_entry *e = mem_alloc(sizeof *e + len);
-    atomic_init(&e->refs, 1);
+    refs_init(&e->refs);
     e->type = type;
     e->pos = pos;
     e->len = len;
@@ -18,7 +17,7 @@ struct raft_entry *raft_entry_new(enum raft_entry_type type, struct raft_pos pos
 
 struct raft_entry *raft_entry_ref(struct raft_entry *e)
 {
-    atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    refs_take(&e->refs);
     return e;
 }
 
@@ -26,11 +25,6 @@ void raft_entry_unref(struct raft_entry **e)
 {
     struct raft_entry *mine = *e;
     *e = NULL;
-    if (!mine)
-        return;
-    /* acq_rel: whoever frees it sees what the others did with it before. */
-    unsigned before = atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel);
-    ASSERT(before > 0);
-    if (before == 1)
+    if (mine && refs_drop(&mine->refs))
         mem_free(mine);
 }

@@ -21,7 +21,7 @@ struct raft_base {
 
 /* Immutable; shared by reference count. */
 struct raft_snapshot {
-    atomic_uint refs;
+    struct refs refs;
     uint64_t id;           /* random: no two are alike, also of the same place (PITFALLS 31) */
     struct raft_base base; /* config_pos.index <= pos.index */
     uint64_t size;         /* bytes, at least 1 */

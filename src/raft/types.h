@@ -5,11 +5,11 @@
 #ifndef RAFT_TYPES_H
 #define RAFT_TYPES_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/refs.h"
 #include "base/uuid.h"
 
 /* A place in the log. Index and term travel together. Index 0, term 0 is the
@@ -40,7 +40,7 @@ enum raft_entry_type {
 
 /* Immutable once it is in a log; shared between threads by reference count. */
 struct raft_entry {
-    atomic_uint refs;
+    struct refs refs;
     enum raft_entry_type type;
     struct raft_pos pos;
     uint32_t len; /* bytes of data */

@@ -6,13 +6,13 @@
 #define STORE_RUN_FILE_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 
+#include "base/refs.h"
 #include "store/run.h"
 #include "store/run_format.h"
 
 struct run {
-    atomic_uint refs;
+    struct refs refs;
     char *path;         /* owned */
     const char *remedy; /* static */
     const uint8_t *map; /* the whole file, read-only; touched inside of guards only until checked */

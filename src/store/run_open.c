@@ -282,7 +282,7 @@ static struct run *run_new(const char *path, const char *remedy)
 {
     struct run *r = mem_zalloc(sizeof *r);
     store_guard_prepare();
-    atomic_init(&r->refs, 1);
+    refs_init(&r->refs);
     r->path = mem_strdup(path);
     r->remedy = remedy;
     pthread_mutex_init(&r->lock, NULL);
@@ -360,7 +360,7 @@ int run_open(const char *path, const char *remedy, struct run **ret_run, struct 
 
 struct run *run_ref(struct run *r)
 {
-    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    refs_take(&r->refs);
     return r;
 }
 
@@ -380,11 +380,7 @@ void run_unref(struct run **r)
 {
     struct run *old = *r;
     *r = NULL;
-    if (!old)
-        return;
-    unsigned before = atomic_fetch_sub_explicit(&old->refs, 1, memory_order_acq_rel);
-    ASSERT(before > 0);
-    if (before == 1)
+    if (old && refs_drop(&old->refs))
         run_free(old);
 }
 

@@ -128,7 +128,7 @@ int state_meta_pos(const struct state *s, const void *meta, size_t len, struct k
 
 void state_ref(struct state *s)
 {
-    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    refs_take(&s->refs);
 }
 
 static void destroy(struct state *s)
@@ -149,7 +149,7 @@ static void destroy(struct state *s)
 
 void state_unref(struct state *s)
 {
-    if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+    if (refs_drop(&s->refs))
         destroy(s);
 }
 
@@ -180,7 +180,7 @@ static struct state *new_state(const char *dir, uint64_t gen, const struct state
         s->options.view_ms_max = STATE_VIEW_MS_MAX;
     s->dir = state_generation_path(dir, gen);
     s->run_path = store_path(s->dir, "run.new");
-    atomic_init(&s->refs, 1);
+    refs_init(&s->refs);
     pthread_mutex_init(&s->lock, NULL);
     init_cond(&s->work);
     init_cond(&s->drained);

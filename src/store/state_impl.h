@@ -8,10 +8,10 @@
 #define STORE_STATE_IMPL_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <time.h>
 
 #include "base/list.h"
+#include "base/refs.h"
 #include "store/run.h"
 #include "store/state.h"
 #include "store/state_db.h"
@@ -27,7 +27,7 @@ struct state_run {
 
 struct state {
     struct kv_base base; /* first */
-    atomic_uint refs;
+    struct refs refs;
     struct state_options options;
     char *dir;      /* DIR/state-<gen>, owned */
     char *run_path; /* of the next run, owned */
