@@ -7,6 +7,7 @@
 #include "run.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@
 #define IMAGE_MAX_S    120 /* for ALARM_EVERY images, then the worker hangs */
 #define ALARM_EVERY    64
 #define EXIT_TIRED     9
+#define RUN_PATH_MAX   256
+#define RECORDING      "recording" /* a directory in the worker's own */
 
 /* Where a worker is. */
 struct place {
@@ -56,7 +59,6 @@ struct worker {
     struct history *history;
     struct disk disk;
     struct stage stage;
-    char recording[220];
     unsigned refused, since_alarm;
 };
 
@@ -95,16 +97,16 @@ static struct rng rng_of(const struct history *h, uint64_t point, unsigned varia
 
 static void worker_init(struct worker *w, const struct run_options *o, const char *tmp, unsigned i)
 {
-    char root[200];
+    char root[RUN_PATH_MAX + 16];
+    /* LMDB callocs 2 MiB for each environment and uses a page of it. Zero pages from mmap() cost
+     * nothing; glibc would take to clearing the heap instead, once the first of them was freed. */
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     memset(w, 0, sizeof *w);
     w->options = o;
     snprintf(root, sizeof root, "%s/%u", tmp, i);
     stage_remove_tree(root);
-    ASSERT(mkdir(root, 0700) == 0);
-    snprintf(w->recording, sizeof w->recording, "%s/recording", root);
-    char image[220];
-    snprintf(image, sizeof image, "%s/image", root);
-    stage_init(&w->stage, image);
+    ASSERT(mkdir(root, 0700) == 0 && chdir(root) == 0); /* short paths are found faster */
+    stage_init(&w->stage, "image");
 }
 
 /* A recording that missed something would make images that never were. */
@@ -118,7 +120,7 @@ static void check_recording(struct worker *w)
     }
     for (size_t i = 0; i < end.n_pending; i++)
         disk_put(&end, &end.pending[i]);
-    if (!stage_matches(w->recording, &end)) {
+    if (!stage_matches(RECORDING, &end)) {
         fprintf(stderr, "power: the recording of history %" PRIu64 " does not lead to its files\n",
                 w->place->history);
         exit(3);
@@ -130,12 +132,12 @@ static void begin_history(struct worker *w)
 {
     const struct run_options *o = w->options;
     uint64_t n = w->place->history;
-    stage_remove_tree(w->recording);
-    ASSERT(mkdir(w->recording, 0700) == 0);
+    stage_remove_tree(RECORDING);
+    ASSERT(mkdir(RECORDING, 0700) == 0);
     record_lie(o->lie);
-    w->history = history_record(w->recording, kind_of(o, n), seed_of(o, n));
+    w->history = history_record(RECORDING, kind_of(o, n), seed_of(o, n));
     if (is_after_loss(n))
-        recover(w->history, w->recording);
+        recover(w->history, RECORDING);
     record_lie(RECORD_HONEST);
     if (o->lie == RECORD_HONEST)
         check_recording(w);
@@ -407,9 +409,21 @@ static void share(const struct run_options *o)
     seen_init(&seen_images, 4 * o->images);
 }
 
-static void make_tmp(const struct run_options *o, char out[128])
+/* Workers leave this directory. */
+static void make_absolute(const char *path, char out[RUN_PATH_MAX])
 {
-    snprintf(out, 128, "%s/power-XXXXXX", o->tmp);
+    char here[RUN_PATH_MAX / 2] = "";
+    if (*path != '/')
+        ASSERT(getcwd(here, sizeof here));
+    int len = snprintf(out, RUN_PATH_MAX, "%s%s%s", here, *path == '/' ? "" : "/", path);
+    ASSERT(len > 0 && len < RUN_PATH_MAX);
+}
+
+static void make_tmp(const struct run_options *o, char out[RUN_PATH_MAX])
+{
+    char template[RUN_PATH_MAX - 16];
+    snprintf(template, sizeof template, "%s/power-XXXXXX", o->tmp);
+    make_absolute(template, out);
     if (!mkdtemp(out)) {
         fprintf(stderr, "power: cannot make %s: %m\n", out);
         exit(3);
@@ -418,7 +432,7 @@ static void make_tmp(const struct run_options *o, char out[128])
 
 void run_all(const struct run_options *options, struct run_counts *ret_counts)
 {
-    char tmp[128];
+    char tmp[RUN_PATH_MAX];
     share(options);
     make_tmp(options, tmp);
     double begin = now_s();
@@ -495,9 +509,10 @@ static int see(struct worker *w, const char *keep)
 int run_one(const struct run_options *options, const char *name, const char *keep)
 {
     static struct worker w;
-    char tmp[128];
+    char tmp[RUN_PATH_MAX], kept[RUN_PATH_MAX];
     share(options);
     make_tmp(options, tmp);
+    make_absolute(keep, kept);
     worker_init(&w, options, tmp, 0);
     w.place = &shared->places[0];
     if (sscanf(name, "%" SCNu64 ":%" SCNu64 ":%u", &w.place->history, &w.place->point,
@@ -506,7 +521,7 @@ int run_one(const struct run_options *options, const char *name, const char *kee
         return 2;
     }
     begin_history(&w);
-    int code = see(&w, keep);
+    int code = see(&w, kept);
     end_history(&w);
     stage_free(&w.stage);
     stage_remove_tree(tmp);

@@ -9,7 +9,7 @@
 #include "disk.h"
 
 struct stage {
-    char root[200];          /* the image's root: exists while the stage does */
+    char root[256];          /* the image's root: exists while the stage does */
     struct disk_names names; /* as they are in the file system */
     int fds[TRACE_NODES_MAX];
     bool is_known; /* names and files are as `names` and the disk's stale pages say */
