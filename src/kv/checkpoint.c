@@ -52,7 +52,8 @@ void kv_free(struct kv **kv)
 
 static struct meta meta_of(const struct kv *kv)
 {
-    return (struct meta){.info = {kv->applied, kv->n_keys, kv->bytes}, .sessions = kv->sessions};
+    return (struct meta){.info = {kv->applied, kv->n_keys, kv->bytes, kv->digest},
+                         .sessions = kv->sessions};
 }
 
 void kv_meta(const struct kv *kv, struct buf *out)
@@ -101,6 +102,7 @@ static void replace(struct kv *kv, const struct meta *meta, struct kv_base *base
     kv->applied = meta->info.applied;
     kv->n_keys = meta->info.n_keys;
     kv->bytes = meta->info.bytes;
+    kv->digest = meta->info.digest;
     kv->sessions = meta->sessions;
     kv_publish(kv);
 }

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "kv/core.h"
+#include "kv/digest.h"
 
 static void advance(struct kv *kv, struct kv_pos pos)
 {
@@ -72,6 +73,35 @@ int kv_get(struct kv *kv, const void *key, size_t key_len, struct kv_value *ret_
     return look_up(kv, key, key_len, &place, ret_value);
 }
 
+/* ---- new records ---- */
+
+/* The memtable remembers the digest of what it has; below it is made from the value again. */
+static uint64_t digest_of_old(const struct memtable_place *place, const struct kv_value *old,
+                              const struct kv_record *new)
+{
+    if (!old || place->node)
+        return old ? place->digest : 0;
+    struct kv_record record = {.key = new->key, .key_len = new->key_len, .value = *old};
+    return kv_record_digest(&record);
+}
+
+void kv_replace(struct kv *kv, struct memtable_place *place, const struct kv_value *old,
+                const struct kv_record *new)
+{
+    kv->digest -= digest_of_old(place, old, new);
+    if (old) {
+        kv->n_keys--;
+        kv->bytes -= new->key_len + old->len;
+    }
+    if (!new->deleted) {
+        kv->n_keys++;
+        kv->bytes += new->key_len + new->value.len;
+    }
+    place->digest = kv_record_digest(new);
+    kv->digest += place->digest;
+    memtable_put(kv->active, place, new);
+}
+
 /* ---- commands ---- */
 
 /* Whether the answer stays within its bound. Every old value answered was
@@ -111,15 +141,11 @@ static int set_key(struct kv *kv, const struct kv_op *op)
     int err = look_up(kv, op->key, op->key_len, &place, &old);
     if (err && err != ERR_NOT_FOUND)
         return err;
-    if (err == ERR_NOT_FOUND) {
-        kv->n_keys++;
-        kv->bytes += op->key_len + op->value_len;
-    } else {
+    if (err == 0) {
         new.value.create_revision = old.create_revision;
         new.value.version = old.version + 1;
-        kv->bytes += op->value_len - old.len;
     }
-    memtable_put(kv->active, &place, &new);
+    kv_replace(kv, &place, err == 0 ? &old : NULL, &new);
     buf_put_u8(&kv->answer, KV_ANSWER_SET);
     return 0;
 }
@@ -141,11 +167,8 @@ static int delete_key(struct kv *kv, const struct kv_op *op)
     if (err == 0)
         item = (struct kv_answer_item){KV_ANSWER_OLD, old.data, old.len};
     kv_answer_put(&kv->answer, &item);
-    if (err == ERR_NOT_FOUND)
-        return 0;
-    kv->n_keys--;
-    kv->bytes -= op->key_len + old.len;
-    memtable_put(kv->active, &place, &tombstone);
+    if (err == 0)
+        kv_replace(kv, &place, &old, &tombstone);
     return 0;
 }
 
@@ -240,6 +263,11 @@ void kv_apply_nothing(struct kv *kv, struct kv_pos pos)
 struct kv_pos kv_applied(const struct kv *kv)
 {
     return kv->applied;
+}
+
+uint64_t kv_digest(const struct kv *kv)
+{
+    return kv->digest;
 }
 
 struct kv_stats kv_stats(const struct kv *kv)

@@ -72,6 +72,8 @@ void kv_apply_nothing(struct kv *kv, struct kv_pos pos);
 
 /* The last position applied. */
 struct kv_pos kv_applied(const struct kv *kv);
+/* The digest of all records there (kv/digest.h). */
+uint64_t kv_digest(const struct kv *kv);
 
 /* The writer's own read: NOT_FOUND, CORRUPT or IO. The value is borrowed until the next apply, get
  * or kv_end_batch(). */
@@ -83,7 +85,8 @@ MUST_CHECK int kv_get(struct kv *kv, const void *key, size_t key_len, struct kv_
 struct kv_meta_info {
     struct kv_pos applied;
     uint64_t n_keys;
-    uint64_t bytes; /* of all keys and values */
+    uint64_t bytes;  /* of all keys and values */
+    uint64_t digest; /* kv/digest.h */
 };
 /* Untrusted bytes. CORRUPT or VERSION. Any thread. */
 MUST_CHECK int kv_meta_info(const void *p, size_t len, struct kv_meta_info *ret_info);

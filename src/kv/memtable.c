@@ -48,6 +48,7 @@ struct memtable_node {
     uint64_t revision;
     uint64_t create_revision;
     uint64_t version;
+    uint64_t digest;
     _Atomic(struct memtable_node *) next[]; /* height pointers, then key_len bytes of key */
 };
 
@@ -217,9 +218,11 @@ bool memtable_find(struct memtable *m, const void *key, size_t key_len,
 {
     struct memtable_node *n = search(m, key, key_len, ret_place);
     ret_place->node = n && node_compare(n, key, key_len) == 0 ? n : NULL;
+    ret_place->digest = 0;
     if (!ret_place->node)
         return false;
-    *ret_record = newest_record(ret_place->node);
+    ret_place->digest = n->digest;
+    *ret_record = newest_record(n);
     return true;
 }
 
@@ -247,24 +250,25 @@ static struct version *version_new(struct memtable *m, const struct kv_record *r
 }
 
 /* Brings the writer's own notes in n up to date. */
-static void note_newest(struct memtable_node *n, const struct kv_record *record)
+static void note_newest(struct memtable_node *n, const struct kv_record *record, uint64_t digest)
 {
     n->deleted = record->deleted;
     n->len = (uint32_t)record->value.len;
     n->revision = record->value.revision;
     n->create_revision = record->value.create_revision;
     n->version = record->value.version;
+    n->digest = digest;
 }
 
 static struct memtable_node *node_new(struct memtable *m, const struct kv_record *record,
-                                      unsigned height)
+                                      unsigned height, uint64_t digest)
 {
     size_t tower_bytes = height * sizeof(_Atomic(struct memtable_node *));
     struct memtable_node *n = arena_alloc(m, sizeof *n + tower_bytes + record->key_len);
     n->height = (uint8_t)height;
     n->key_len = (uint16_t)record->key_len;
     memcpy(n->next + height, record->key, record->key_len);
-    note_newest(n, record);
+    note_newest(n, record, digest);
     atomic_init(&n->newest, version_new(m, record));
     return n;
 }
@@ -275,7 +279,7 @@ static void insert(struct memtable *m, struct memtable_place *place, const struc
     unsigned used = atomic_load_explicit(&m->height, memory_order_relaxed);
     for (unsigned level = used; level < height; level++)
         place->links[level] = &m->head[level];
-    struct memtable_node *n = node_new(m, record, height);
+    struct memtable_node *n = node_new(m, record, height, place->digest);
     for (unsigned level = 0; level < height; level++) {
         atomic_init(&n->next[level], follow(place->links[level]));
         atomic_store_explicit(place->links[level], n, memory_order_release);
@@ -296,7 +300,7 @@ void memtable_put(struct memtable *m, struct memtable_place *place, const struct
     struct version *v = version_new(m, record);
     v->older = atomic_load_explicit(&n->newest, memory_order_relaxed);
     ASSERT(n->revision <= v->revision);
-    note_newest(n, record);
+    note_newest(n, record, place->digest);
     atomic_store_explicit(&n->newest, v, memory_order_release);
 }
 

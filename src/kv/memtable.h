@@ -33,6 +33,9 @@ void memtable_unref(struct memtable **m);
 struct memtable_place {
     struct memtable_node *node; /* NULL: the key was never written here */
     _Atomic(struct memtable_node *) *links[MEMTABLE_HEIGHT_MAX];
+    /* A number that goes with the newest record, the writer's own: what the last put brought. To be
+     * set before the next one. */
+    uint64_t digest;
 };
 /* True when the key has a record: the newest one, which may be a tombstone. */
 bool memtable_find(struct memtable *m, const void *key, size_t key_len,

@@ -13,6 +13,7 @@ void meta_encode(const struct meta *meta, struct buf *out)
     buf_put_varint(out, meta->info.applied.index);
     buf_put_varint(out, meta->info.n_keys);
     buf_put_varint(out, meta->info.bytes);
+    buf_put_u64(out, meta->info.digest);
     session_table_encode(meta->sessions, out);
     buf_put_u32(out, crc32c(0, out->data + start, out->len - start));
 }
@@ -36,6 +37,7 @@ static struct kv_meta_info read_info(struct bytes_reader *r)
     info.applied.index = bytes_read_varint(r);
     info.n_keys = bytes_read_varint(r);
     info.bytes = bytes_read_varint(r);
+    info.digest = bytes_read_u64(r);
     return info;
 }
 

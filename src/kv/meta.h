@@ -2,7 +2,7 @@
  * What of the state is not keys, as bytes: it stands beside the keys in run
  * files, in the checkpointed state and in snapshots.
  *
- *      version u8 | term, index, n_keys, bytes: varints | sessions | crc32c u32
+ *      version u8 | term, index, n_keys, bytes: varints | digest u64 | sessions | crc32c u32
  *
  * The checksum is over everything before it and stays at the end in every
  * version. The same state gives the same bytes on every node.
@@ -13,7 +13,7 @@
 #include "kv/kv.h"
 #include "kv/session.h"
 
-#define KV_META_VERSION 1
+#define KV_META_VERSION 2
 
 struct meta {
     struct kv_meta_info info;

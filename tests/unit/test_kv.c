@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "kv/digest.h"
 #include "kv/view.h"
 
 static const struct uuid NODE_A = {0xa, 1}, NODE_B = {0xb, 2}, NODE_C = {0xc, 3};
@@ -215,6 +216,50 @@ static void test_kv_stats_return_to_where_they_were_after_deletes(void **state)
     assert_int_equal(kv_stats(f->kv).bytes, before.bytes);
 }
 
+static void test_kv_digest_of_a_record_depends_on_each_field(void **state)
+{
+    (void)state;
+    const struct kv_record record = {
+        .key = (const uint8_t *)"key",
+        .key_len = 3,
+        .value = {(const uint8_t *)"value", 5, .revision = 9, .create_revision = 7, .version = 2},
+    };
+    struct kv_record others[7];
+    for (unsigned i = 0; i < 7; i++)
+        others[i] = record;
+    others[0].key_len = 2;
+    others[1].value.len = 4;
+    others[2].value.revision++;
+    others[3].value.create_revision++;
+    others[4].value.version++;
+    others[5].value.data = (const uint8_t *)"valuf";
+    others[6].key = (const uint8_t *)"kez";
+    for (unsigned i = 0; i < 7; i++)
+        assert_true(kv_record_digest(&others[i]) != kv_record_digest(&record));
+    others[0].deleted = true;
+    assert_true(kv_record_digest(&others[0]) == 0);
+}
+
+static void test_kv_digest_is_that_of_the_records_there(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(kv_digest(f->kv) == 0);
+    apply_set(f, from(NODE_A, 1, 1, 1), "a", "1");
+    uint64_t one = kv_digest(f->kv);
+    apply_set(f, from(NODE_A, 1, 2, 1), "b", "2");
+    apply_set(f, from(NODE_A, 1, 3, 1), "b", "3");
+    struct kv_view *view = kv_view_new(f->kv);
+    uint64_t again;
+    assert_int_equal(kv_view_digest(view, &again), 0);
+    assert_true(again == kv_digest(f->kv) && again != one && one != 0);
+    kv_view_close(&view);
+    apply_delete(f, from(NODE_A, 1, 4, 1), "b");
+    assert_true(kv_digest(f->kv) == one);
+    apply_delete(f, from(NODE_A, 1, 5, 1), "b");
+    apply_delete(f, from(NODE_A, 1, 6, 1), "a");
+    assert_true(kv_digest(f->kv) == 0);
+}
+
 static void test_kv_bytes_that_are_no_command_change_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -384,6 +429,8 @@ int main(void)
         KV_TEST(test_kv_batch_is_applied_in_order_and_answered_per_operation),
         KV_TEST(test_kv_cursor_goes_in_byte_order_from_a_key),
         KV_TEST(test_kv_stats_return_to_where_they_were_after_deletes),
+        KV_TEST(test_kv_digest_of_a_record_depends_on_each_field),
+        KV_TEST(test_kv_digest_is_that_of_the_records_there),
         KV_TEST(test_kv_bytes_that_are_no_command_change_nothing),
         KV_TEST(test_session_repetition_is_answered_as_the_first_time),
         KV_TEST(test_session_commands_out_of_order_are_each_applied_once),

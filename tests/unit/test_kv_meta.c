@@ -49,6 +49,7 @@ static void test_meta_restored_gives_the_same_bytes_and_answers(void **state)
     assert_int_equal(info.applied.term, kv_applied(sample).term);
     assert_int_equal(info.n_keys, kv_stats(sample).n_keys);
     assert_int_equal(info.bytes, kv_stats(sample).bytes);
+    assert_true(info.digest == kv_digest(sample) && info.digest == kv_digest(kv));
     assert_int_equal(kv_stats(kv).n_sessions, kv_stats(sample).n_sessions);
     for (unsigned i = 0; i < KV_SAMPLE_COMMANDS; i++) {
         struct kv_result was = kv_sample_apply(sample, i), is = kv_sample_apply(kv, i);
@@ -106,7 +107,8 @@ static void test_meta_of_another_version_is_refused_by_name(void **state)
 
 /* One session of one answer under a right checksum, in numbers below 128. */
 struct small {
-    uint8_t version, term, index, n_keys, bytes, n_sessions, uuid[16], since, boot, floor, count;
+    uint8_t version, term, index, n_keys, bytes, digest[8], n_sessions, uuid[16], since, boot,
+        floor, count;
     uint8_t what, answer_term, answer_index, n_sets, crc[4];
 };
 
@@ -171,7 +173,7 @@ static void put_session(struct buf *b, uint8_t id, uint64_t floor, const char *a
 static int restore_two(uint8_t second_id, uint64_t floor, const char *answer, size_t len)
 {
     struct buf b = BUF_INIT;
-    const uint8_t head[] = {KV_META_VERSION, 3, 50, 0, 0, 2};
+    const uint8_t head[] = {KV_META_VERSION, 3, 50, 0, 0, /* digest: */ 0, 0, 0, 0, 0, 0, 0, 0, 2};
     buf_append(&b, head, sizeof head);
     put_session(&b, 1, 7, "\1\2\50\1", 4);
     put_session(&b, second_id, floor, answer, len);

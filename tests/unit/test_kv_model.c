@@ -15,7 +15,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "kv/view.h"
+#include "kv/digest.h"
 #include "kv_machine.h"
 
 #define MODEL_KEYS  40
@@ -164,11 +164,14 @@ static uint32_t dump_crc(const struct kv *kv)
 {
     struct kv_view *view = kv_view_new(kv);
     uint32_t crc = kv_view_crc(view);
+    uint64_t digest;
+    assert_int_equal(kv_view_digest(view, &digest), 0);
+    assert_true(digest == kv_digest(kv));
     kv_view_close(&view);
     return crc;
 }
 
-/* Keys, sessions and counts, byte for byte. */
+/* Keys, sessions, counts and digest, byte for byte. */
 static void assert_same_state(const struct kv *a, const struct kv *b)
 {
     struct buf meta_a = BUF_INIT, meta_b = BUF_INIT;
