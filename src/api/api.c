@@ -9,6 +9,7 @@
 #include "api/http.h"
 #include "api/listener.h"
 #include "api/loop.h"
+#include "api/route.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -87,6 +88,7 @@ int api_listen(const struct api_options *options, struct buf *ret_reason, struct
 
 int api_start(struct api *a, struct node *node, struct buf *ret_reason)
 {
+    route_init();
     a->server.node = node;
     uuid_format(node_id(node), a->server.node_text);
     int err = start_loops(&a->server, loops_wanted(&a->options));

@@ -9,9 +9,11 @@
 #include <json-c/json_object.h>
 
 #include "api/guard.h"
+#include "api/json_out.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 /* What is read and thrown away of a body that was refused, before the connection is closed. */
@@ -20,6 +22,8 @@
 #define AHEAD_BYTES MIB
 /* A body up to this long is not counted against the budget. */
 #define SMALL_BYTES (16 * KIB)
+/* Clients can make any number of requests fail. */
+#define LOG_INTERVAL_MS 100
 
 enum http_method http_method_of(const char *text)
 {
@@ -40,6 +44,9 @@ void http_note_header(struct http_exchange *x, const char *name, size_t name_len
         {"Accept", &h->accept},
         {"Expect", &h->expect},
         {"Content-Length", &h->content_length},
+        {"Content-Type", &h->content_type},
+        {"If-Match", &h->if_match},
+        {"If-None-Match", &h->if_none_match},
         {"Origin", &h->origin},
         {"Sec-Fetch-Site", &h->fetch_site},
         {"Idempotency-Key", &h->idempotency_key},
@@ -53,6 +60,9 @@ void http_note_header(struct http_exchange *x, const char *name, size_t name_len
             *wanted[i].to = value;
     if (strcasecmp(name, "Content-Length") == 0 && h->content_length != value)
         h->two_lengths = true;
+    if ((strcasecmp(name, "If-Match") == 0 && h->if_match != value) ||
+        (strcasecmp(name, "If-None-Match") == 0 && h->if_none_match != value))
+        h->two_conditions = true;
     if (!h->bad_host && strcasecmp(name, "Host") == 0 &&
         !guard_host_is_ours(x->server->options, value))
         h->bad_host = value;
@@ -135,6 +145,29 @@ bool http_take_body(struct http_exchange *x, const void *p, size_t len)
     buf_free(&x->body);
     x->body_discarded += len;
     return x->body_discarded <= DISCARD_BYTES;
+}
+
+/* The client's own id of a slow or failed request, so that both ends can talk about one thing. */
+static void log_unusual(const struct http_exchange *x, uint64_t took_us)
+{
+    static struct log_limit limit;
+    bool failed = x->status >= 500 && x->status != 501,
+         slow = took_us >= NODE_SLOW_MS * 1000 && !x->waited;
+    if ((!failed && !slow) || x->route->peer || !log_allow(&limit, LOG_INTERVAL_MS))
+        return;
+    LOG_INFO("request %s: %s %s: %u after %llu ms", x->request_id, http_method_text(x->method),
+             x->route->path, x->status, (unsigned long long)took_us / 1000);
+}
+
+void http_complete(struct http_exchange *x, uint64_t took_us)
+{
+    if (x->query.pretty && !x->content_type && !x->stream && x->out.len > 0) {
+        struct buf pretty = BUF_INIT;
+        json_out_pretty(&pretty, x->out.data, x->out.len);
+        buf_free(&x->out);
+        x->out = pretty;
+    }
+    log_unusual(x, took_us);
 }
 
 void http_exchange_free(struct http_exchange *x)

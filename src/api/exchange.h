@@ -23,6 +23,9 @@ void http_reserve_body(struct http_exchange *x);
  * refused body came that the connection is to be closed. */
 bool http_take_body(struct http_exchange *x, const void *p, size_t len);
 
+/* The answer is complete, after took_us: writes it as the client likes to read it, and says in the
+ * log what was slow or failed. */
+void http_complete(struct http_exchange *x, uint64_t took_us);
 void http_exchange_free(struct http_exchange *x);
 
 #endif

@@ -24,7 +24,9 @@
 
 #include "api/api.h"
 #include "api/places.h"
+#include "api/query.h"
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/uuid.h"
 #include "node/request.h"
 
@@ -62,12 +64,16 @@ struct http_headers {
     const char *accept;
     const char *expect;
     const char *content_length;
+    const char *content_type;
+    const char *if_match;
+    const char *if_none_match;
     const char *idempotency_key;
     const char *request_id;
     const char *origin;
     const char *fetch_site;
     const char *bad_host; /* the first Host that is not ours */
     bool two_lengths;     /* more than one Content-Length */
+    bool two_conditions;  /* more than one If-Match or If-None-Match */
     size_t bytes;         /* of all of them and the request line */
 };
 
@@ -97,6 +103,7 @@ struct http_exchange {
     const struct route *route; /* never NULL once begun */
     enum http_method method;
     struct http_headers headers;
+    struct query query;
     uint64_t started_us;
     size_t body_limit;     /* bytes */
     size_t body_charged;   /* counted in the server's sum */
@@ -115,20 +122,34 @@ struct http_exchange {
     char allow[32];           /* of a 405 */
     unsigned retry_after_s;   /* 0: no such header */
     bool close;
+    bool waited;                      /* as long as the client wanted: that is not slow */
     bool v1;                          /* the path is of /v1, and so is the shape of errors */
     const struct http_stream *stream; /* NULL: out is the whole body */
     uint64_t stream_size, stream_at;  /* bytes; out begins at stream_at */
     bool stream_failed;               /* no more can be had */
     uint64_t snapshot;                /* that is open for this stream; 0: none */
     char request_id[HTTP_REQUEST_ID_MAX + 1];
+    /* What stands for the part in braces of the route's path, decoded, and a NUL that is not
+     * counted. A key may hold NULs itself. */
+    size_t param_len;
+    char param[LIMIT_KEY_BYTES + 1];
 };
 
-/* Gives r to the node, with the request's deadline unless it has one. The route's finish() is
- * called when it is done. Takes r. */
+/* Gives r to the node, with the request's deadline (?timeout=, else request-timeout) unless it has
+ * one. The route's finish() is called when it is done; it may ask once more instead of answering.
+ * Takes r. */
 void http_submit(struct http_exchange *x, struct node_request *r);
 
-/* Each parameter of the query, percent-encoded as it came. */
-typedef bool http_visit_fn(void *ctx, const char *name, size_t name_len);
+/* How long the client, or else the operator, lets a request take. */
+static inline uint32_t http_timeout_ms(const struct http_exchange *x)
+{
+    return x->query.timeout_ms ? x->query.timeout_ms : atomic_load(&x->server->request_timeout_ms);
+}
+
+/* Each parameter of the query, percent-encoded as it came (but + is a space already); value is NULL
+ * without a =. Borrowed as long as x lives. */
+typedef bool http_visit_fn(void *ctx, const char *name, size_t name_len, const char *value,
+                           size_t value_len);
 void http_visit_query(struct http_exchange *x, http_visit_fn *fn, void *ctx);
 
 #endif

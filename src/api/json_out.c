@@ -110,3 +110,42 @@ void json_out_log_id(struct buf *b, const struct node_log_id *id)
     json_out_uuid(b, id->leader);
     buf_printf(b, "},\"index\":%" PRIu64 "}", id->index);
 }
+
+/* ---- for people ---- */
+
+static void new_line(struct buf *b, unsigned depth)
+{
+    buf_append(b, "\n", 1);
+    for (unsigned i = 0; i < depth; i++)
+        buf_append(b, "  ", 2);
+}
+
+/* The bytes of the string that begins at p, quotes included. */
+static size_t string_len(const char *p, size_t left)
+{
+    size_t n = 1;
+    while (n < left && p[n] != '"')
+        n += p[n] == '\\' ? 2 : 1;
+    return n < left ? n + 1 : left;
+}
+
+void json_out_pretty(struct buf *b, const void *json, size_t len)
+{
+    const char *p = json;
+    unsigned depth = 0;
+    for (size_t i = 0, n; i < len; i += n) {
+        bool opens = p[i] == '{' || p[i] == '[', closes = p[i] == '}' || p[i] == ']';
+        bool is_empty = opens && i + 1 < len && (p[i + 1] == '}' || p[i + 1] == ']');
+        n = p[i] == '"' ? string_len(p + i, len - i) : is_empty ? 2 : 1;
+        if (closes && depth > 0)
+            new_line(b, --depth);
+        buf_append(b, p + i, n);
+        if (p[i] == ':')
+            buf_append(b, " ", 1);
+        else if (p[i] == ',')
+            new_line(b, depth);
+        else if (opens && !is_empty)
+            new_line(b, ++depth);
+    }
+    buf_append(b, "\n", 1);
+}

@@ -23,5 +23,7 @@ void json_out_value(struct buf *b, const void *p, size_t len);
 void json_out_uuid(struct buf *b, struct uuid id);
 /* LOGID, or null for index 0. */
 void json_out_log_id(struct buf *b, const struct node_log_id *id);
+/* JSON as we write it, with line ends and indents, for people. */
+void json_out_pretty(struct buf *b, const void *json, size_t len);
 
 #endif

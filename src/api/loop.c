@@ -118,13 +118,13 @@ static void submit_all(struct http_loop *l)
 
 void http_submit(struct http_exchange *x, struct node_request *r)
 {
-    ASSERT(!x->request);
+    node_request_free(&x->request); /* the answer to the question before */
     x->request = r;
     x->loop->n_parked++;
     r->owner = x;
     r->done = on_done;
     if (r->deadline_ms == 0)
-        r->deadline_ms = clock_now_ms() + x->server->request_timeout_ms;
+        r->deadline_ms = clock_now_ms() + http_timeout_ms(x);
     list_push_back(&x->loop->unsent, &r->link);
     if (++x->loop->n_unsent == SUBMIT_BATCH)
         submit_all(x->loop);
@@ -150,7 +150,10 @@ static void finish(struct http_exchange *x)
     } else {
         x->route->finish(x);
     }
-    ASSERT(x->status != 0);
+    if (x->status == 0) { /* it has asked once more */
+        ASSERT(x->request);
+        return;
+    }
     MHD_resume_connection(x->connection);
 }
 
@@ -196,8 +199,8 @@ static enum MHD_Result note_parameter(void *cls, enum MHD_ValueKind kind, const 
                                       size_t name_len, const char *value, size_t value_len)
 {
     struct query_visit *v = cls;
-    (void)kind, (void)value, (void)value_len;
-    return v->fn(v->ctx, name, name_len) ? MHD_YES : MHD_NO;
+    (void)kind;
+    return v->fn(v->ctx, name, name_len, value, value_len) ? MHD_YES : MHD_NO;
 }
 
 void http_visit_query(struct http_exchange *x, http_visit_fn *fn, void *ctx)
@@ -323,6 +326,8 @@ static unsigned idle_s(const struct http_exchange *x)
 
 static enum MHD_Result send_answer(struct http_exchange *x)
 {
+    uint64_t took_us = clock_now_us() - x->started_us;
+    http_complete(x, took_us);
     struct MHD_Response *r = make_response(x);
     if (!r)
         return MHD_NO;
@@ -330,8 +335,7 @@ static enum MHD_Result send_answer(struct http_exchange *x)
     MHD_set_connection_option(x->connection, MHD_CONNECTION_OPTION_TIMEOUT, idle_s(x));
     enum MHD_Result queued = MHD_queue_response(x->connection, x->status, r);
     MHD_destroy_response(r);
-    stats_count(&x->loop->stats, route_number(x->route), x->method, x->status,
-                clock_now_us() - x->started_us);
+    stats_count(&x->loop->stats, route_number(x->route), x->method, x->status, took_us);
     return queued;
 }
 

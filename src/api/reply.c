@@ -49,16 +49,29 @@ static bool is_retryable(unsigned status)
     return status == 429 || status == 503;
 }
 
-static void reply_v1(struct http_exchange *x, unsigned status, const char *name, const char *text)
+static void reply_v1(struct http_exchange *x, unsigned status, const char *name,
+                     const char *details, const char *text)
 {
     buf_clear(&x->out);
     buf_append_str(&x->out, "{\"error\":{\"code\":\"");
     put_code(&x->out, name);
     buf_append_str(&x->out, "\",\"message\":");
     json_out_text(&x->out, text, strlen(text));
-    buf_printf(&x->out, ",\"retryable\":%s,\"request_id\":\"%s\",\"details\":{}}}",
-               is_retryable(status) ? "true" : "false", x->request_id);
+    buf_printf(&x->out, ",\"retryable\":%s,\"request_id\":\"%s\",\"details\":%s}}",
+               is_retryable(status) ? "true" : "false", x->request_id, details ? details : "{}");
     x->status = status;
+    x->content_type = NULL;
+}
+
+void reply_v1_err(struct http_exchange *x, unsigned status, const char *name, const char *details,
+                  const char *fmt, ...)
+{
+    char text[TEXT_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    reply_v1(x, status, name, details, text);
 }
 
 /* ---- both ---- */
@@ -67,7 +80,7 @@ static void reply_text(struct http_exchange *x, unsigned status, const char *bef
                        const char *name, const char *after, const char *text)
 {
     if (x->v1) {
-        reply_v1(x, status, name, text);
+        reply_v1(x, status, name, NULL, text);
         return;
     }
     buf_clear(&x->out);
@@ -131,7 +144,7 @@ void reply_node_error(struct http_exchange *x)
     case ERR_NO_LEADER:
     case ERR_NOT_LEADER:
         if (x->v1)
-            reply_v1(x, 503, "NoLeader", "no leader was known in time; nothing was done");
+            reply_v1(x, 503, "NoLeader", NULL, "no leader was known in time; nothing was done");
         else
             reply_err_json(
                 x, 503,
@@ -140,7 +153,8 @@ void reply_node_error(struct http_exchange *x)
     case ERR_UNKNOWN:
     case ERR_TIMEOUT:
         if (x->v1)
-            reply_v1(x, 504, err == ERR_UNKNOWN ? "OutcomeUnknown" : "Timeout", err_text(err));
+            reply_v1(x, 504, err == ERR_UNKNOWN ? "OutcomeUnknown" : "Timeout", NULL,
+                     err_text(err));
         else
             reply_err_json(x, 504, "{\"APIError\":\"Timeout\"}");
         return;

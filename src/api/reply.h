@@ -20,6 +20,10 @@ void reply_err(struct http_exchange *x, unsigned status, const char *name, const
 /* {"Err":{"APIError":{"name":"text"}}} */
 void reply_api_err(struct http_exchange *x, unsigned status, const char *name, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* An error of /v1 with details, a JSON object (NULL: an empty one): {"error":{"code":"name as in
+ * snake_case","message":...,"retryable":...,"request_id":...,"details":...}}. */
+void reply_v1_err(struct http_exchange *x, unsigned status, const char *name, const char *details,
+                  const char *fmt, ...) PRINTF_LIKE(5, 6);
 #define reply_bad_request(x, ...) reply_err((x), 400, "BadRequest", __VA_ARGS__)
 #define reply_too_large(x, ...)   reply_err((x), 413, "TooLarge", __VA_ARGS__)
 

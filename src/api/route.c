@@ -2,66 +2,52 @@
 #include "api/route.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "api/decode.h"
 #include "api/guard.h"
 #include "api/handlers.h"
 #include "api/reply.h"
+#include "base/assert.h"
 #include "base/limits.h"
 
-#define CONTROL ROUTE_BODY_CONTROL
-#define PEER(text, which)                                                                          \
-    {                                                                                              \
-        .path = "/raft-" text, .method = HTTP_POST, .body = ROUTE_BODY_PEER, .peer = true,         \
-        .transport = TRANSPORT_##which, .start = peer_start, .finish = peer_finish                 \
-    }
-
-static const struct route table[] = {
-    {.path = "/init", .method = HTTP_GET, .start = init_start, .finish = init_finish},
-    {.path = "/init", .method = HTTP_POST, .start = init_start, .finish = init_finish},
-    {.path = "/get-id", .method = HTTP_GET, .start = get_id_start},
-    {.path = "/add-learner",
-     .method = HTTP_POST,
-     .start = add_learner_start,
-     .finish = add_learner_finish},
-    {.path = "/change-membership",
-     .method = HTTP_POST,
-     .start = change_membership_start,
-     .finish = change_membership_finish},
-    {.path = "/metrics", .method = HTTP_GET, .start = metrics_start, .finish = metrics_finish},
-    {.path = "/write",
-     .method = HTTP_POST,
-     .body = ROUTE_BODY_WRITE,
-     .start = write_start,
-     .finish = write_finish},
-    {.path = "/read", .method = HTTP_POST, .start = read_start, .finish = read_finish},
-    {.path = "/v1/snapshot",
-     .method = HTTP_GET,
-     .start = snapshot_start,
-     .finish = snapshot_finish},
-    PEER("append", APPEND),
-    PEER("vote", VOTE),
-    PEER("read-index", READ_INDEX),
-    PEER("timeout-now", TIMEOUT_NOW),
-    PEER("snapshot", SNAPSHOT),
-    PEER("forward", FORWARD),
-    PEER("admin", ADMIN),
-    PEER("hello", HELLO),
-    PEER("form", FORM),
-};
-
-#define N_ROUTES (sizeof table / sizeof *table)
+#define ROUTES_MAX 96
 
 /* Stands for every path that is not in the table. */
-static const struct route unknown = {.path = "other", .body = CONTROL};
+static const struct route unknown = {.path = "other"};
 
-/* Query parameters of API.md that a later version brings. */
-static const char *const later_parameters[] = {
-    "consistency", "min_revision", "timeout", "pretty",  "wait",    "lease",     "ttl",      "prev",
-    "prefix",      "limit",        "cursor",  "key_b64", "reverse", "keys_only", "delimiter"};
+/* What matching wants to know of a path, found out once. */
+static struct shape {
+    size_t before;     /* bytes up to the part in braces, or all */
+    const char *after; /* what follows that; NULL: there is none */
+    size_t after_len;
+    unsigned number; /* of the path among the paths */
+} shapes[ROUTES_MAX];
+static unsigned n_paths;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void find_shapes(void)
+{
+    ASSERT(route_table_n <= ROUTES_MAX);
+    for (unsigned i = 0; i < route_table_n; i++) {
+        const char *path = route_table[i].path, *end = strchr(path, '}');
+        shapes[i].before = strcspn(path, "{");
+        shapes[i].after = end ? end + 1 : NULL;
+        shapes[i].after_len = end ? strlen(end + 1) : 0;
+        n_paths += i > 0 && strcmp(path, route_table[i - 1].path) != 0;
+        shapes[i].number = n_paths;
+    }
+    n_paths++;
+    ASSERT(n_paths < ROUTE_PATHS_MAX);
+}
+
+void route_init(void)
+{
+    pthread_once(&once, find_shapes);
+}
 
 const char *http_method_text(enum http_method m)
 {
@@ -69,86 +55,80 @@ const char *http_method_text(enum http_method m)
     return text[m];
 }
 
-static const struct route *first_of_path(const char *path)
-{
-    for (unsigned i = 0; i < N_ROUTES; i++)
-        if (strcmp(table[i].path, path) == 0)
-            return &table[i];
-    return NULL;
-}
+/* ---- numbers ---- */
 
-static const struct route *find(const char *path, enum http_method method)
-{
-    if (method == HTTP_HEAD)
-        method = HTTP_GET;
-    for (unsigned i = 0; i < N_ROUTES; i++)
-        if (table[i].method == method && strcmp(table[i].path, path) == 0)
-            return &table[i];
-    return NULL;
-}
-
-/* The place of the route's path among the paths. */
 unsigned route_number(const struct route *r)
 {
-    unsigned number = 0;
-    for (unsigned i = 0; i < N_ROUTES; i++) {
-        if (strcmp(table[i].path, r->path) == 0)
-            return number;
-        number += i + 1 == N_ROUTES || strcmp(table[i].path, table[i + 1].path) != 0;
-    }
-    return number;
+    return r == &unknown ? n_paths : shapes[r - route_table].number;
 }
 
 unsigned route_numbers(void)
 {
-    return route_number(&unknown) + 1;
+    return n_paths + 1;
 }
 
 const char *route_number_path(unsigned number)
 {
-    for (unsigned i = 0; i < N_ROUTES; i++)
-        if (route_number(&table[i]) == number)
-            return table[i].path;
+    for (unsigned i = 0; i < route_table_n; i++)
+        if (shapes[i].number == number)
+            return route_table[i].path;
     return unknown.path;
 }
 
-static int hex_digit(char c)
+/* ---- finding ---- */
+
+struct found {
+    const struct route *route; /* of path and method; NULL: none */
+    const struct route *path;  /* the first one of the path; NULL: none */
+    const char *param;         /* what stands for the part in braces */
+    size_t param_len;
+};
+
+static bool matches(unsigned i, const char *path, size_t len, struct found *f)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    const struct shape *s = &shapes[i];
+    bool key = route_table[i].key;
+    size_t least = s->before + s->after_len + (s->after && !key);
+    if (s->after ? len < least : len != least)
+        return false;
+    if (memcmp(path, route_table[i].path, s->before) != 0)
+        return false;
+    if (!s->after)
+        return true;
+    const char *param = path + s->before;
+    size_t param_len = len - s->before - s->after_len;
+    if (memcmp(param + param_len, s->after, s->after_len) != 0 ||
+        (!key && memchr(param, '/', param_len)))
+        return false;
+    f->param = param;
+    f->param_len = param_len;
+    return true;
 }
 
-/* Percent-decodes once, into at most max bytes. INVALID; TOO_LARGE; ret_len may count NULs. */
-static int decode_path(const char *in, char *out, size_t max, size_t *ret_len)
+static struct found find(const char *path, size_t len, enum http_method method)
 {
-    size_t n = 0;
-    for (; *in; in++, n++) {
-        char c = *in;
-        if (c == '%') {
-            int high = hex_digit(in[1]), low = high < 0 ? -1 : hex_digit(in[2]);
-            if (low < 0)
-                return ERR_INVALID;
-            c = (char)(high << 4 | low);
-            in += 2;
-        }
-        if (n == max)
-            return ERR_TOO_LARGE;
-        out[n] = c;
+    struct found f = {.route = NULL};
+    if (method == HTTP_HEAD)
+        method = HTTP_GET;
+    for (unsigned i = 0; i < route_table_n && !f.route; i++) {
+        if (f.path ? strcmp(f.path->path, route_table[i].path) != 0 : !matches(i, path, len, &f))
+            continue;
+        if (!f.path)
+            f.path = &route_table[i];
+        if (route_table[i].method == method)
+            f.route = &route_table[i];
     }
-    *ret_len = n;
-    return 0;
+    return f;
 }
 
 static void refuse_method(struct http_exchange *x, const char *path)
 {
     struct buf allow = BUF_INIT;
-    for (unsigned i = 0; i < N_ROUTES; i++) {
-        if (strcmp(table[i].path, path) != 0)
+    for (unsigned i = 0; i < route_table_n; i++) {
+        if (strcmp(route_table[i].path, path) != 0)
             continue;
-        buf_printf(&allow, "%s%s", allow.len ? ", " : "", http_method_text(table[i].method));
-        if (table[i].method == HTTP_GET)
+        buf_printf(&allow, "%s%s", allow.len ? ", " : "", http_method_text(route_table[i].method));
+        if (route_table[i].method == HTTP_GET)
             buf_append_str(&allow, ", HEAD");
     }
     snprintf(x->allow, sizeof x->allow, "%s", buf_str(&allow));
@@ -156,12 +136,67 @@ static void refuse_method(struct http_exchange *x, const char *path)
     buf_free(&allow);
 }
 
+/* Longer than any key: its length alone is kept, to be refused with. */
+static void keep_param(struct http_exchange *x, const struct found *f)
+{
+    x->param_len = f->param_len;
+    if (f->param_len <= LIMIT_KEY_BYTES)
+        memcpy(x->param, f->param, f->param_len);
+    else if (!f->path->key)
+        reply_err(x, 404, "NoSuchPath", "there is nothing at this path");
+}
+
+static bool is_key_b64(void *ctx, const char *name, size_t name_len, const char *value,
+                       size_t value_len)
+{
+    (void)value, (void)value_len;
+    bool *found = ctx;
+    *found = name_len == strlen("key_b64") && memcmp(name, "key_b64", name_len) == 0;
+    return !*found;
+}
+
+/* /v1/kv?key_b64= is about one key as much as /v1/kv/?key_b64= . */
+static size_t complete_key_path(struct http_exchange *x, char *path, size_t len)
+{
+    static const char collection[] = "/v1/kv";
+    bool one_key = false;
+    if (len != strlen(collection) || memcmp(path, collection, len) != 0)
+        return len;
+    http_visit_query(x, is_key_b64, &one_key);
+    path[len] = '/';
+    return len + one_key;
+}
+
+static void find_route(struct http_exchange *x, const char *target)
+{
+    char path[LIMIT_HEADER_BYTES];
+    size_t len = 0;
+    int err = decode_percent(target, strlen(target), false, path, sizeof path - 1, &len);
+    if (!err)
+        len = complete_key_path(x, path, len);
+    struct found f = err ? (struct found){.route = NULL} : find(path, len, x->method);
+    x->v1 = strncmp(target, "/v1", 3) == 0 && (target[3] == '/' || target[3] == 0);
+    x->route = f.route ? f.route : f.path ? f.path : &unknown;
+    if (err == ERR_INVALID)
+        reply_bad_request(x, "the path is not percent-encoded as it should be");
+    else if (!f.path)
+        reply_err(x, 404, "NoSuchPath", "there is nothing at this path");
+    else if (!f.route)
+        refuse_method(x, f.path->path);
+    else
+        keep_param(x, &f);
+}
+
+/* ---- checks ---- */
+
 static size_t body_limit(const struct http_exchange *x)
 {
     size_t value = x->server->max_value_size;
     switch (x->route->body) {
     case ROUTE_BODY_PEER:
         return LIMIT_APPEND_BYTES;
+    case ROUTE_BODY_VALUE:
+        return value;
     case ROUTE_BODY_WRITE: /* twice: quotes, newlines and the like are escaped by one byte each */
         return 2 * (value > WRITE_BATCH_BYTES ? value : WRITE_BATCH_BYTES) + LIMIT_CONTROL_BYTES;
     case ROUTE_BODY_CONTROL:
@@ -170,41 +205,55 @@ static size_t body_limit(const struct http_exchange *x)
     return LIMIT_CONTROL_BYTES;
 }
 
-struct parameter {
-    char text[64];
-    bool any, later;
-};
-
-static bool note_parameter(void *ctx, const char *name, size_t len)
+static void take_base64_key(struct http_exchange *x, const struct buf *text)
 {
-    struct parameter *p = ctx;
-    p->any = true;
-    snprintf(p->text, sizeof p->text, "%.*s", (int)(len < 63 ? len : 63), name);
-    for (unsigned i = 0; i < sizeof later_parameters / sizeof *later_parameters; i++)
-        p->later |= strcmp(p->text, later_parameters[i]) == 0;
-    return false; /* one is enough */
+    struct buf key = BUF_INIT;
+    if (decode_base64((const char *)text->data, text->len, &key) != 0)
+        reply_bad_request(x, "key_b64 is not base64");
+    else if (key.len <= LIMIT_KEY_BYTES)
+        memcpy(x->param, key.data, key.len);
+    x->param_len = key.len;
+    buf_free(&key);
+}
+
+/* From the path or, where no path can carry it, from key_b64. */
+static void check_key(struct http_exchange *x)
+{
+    struct buf text = BUF_INIT;
+    if (query_has(x, QUERY_KEY_B64)) {
+        if (x->param_len > 0)
+            reply_bad_request(x, "the key is either in the path or in key_b64, not in both");
+        else if (query_bytes(x, QUERY_KEY_B64, LIMIT_HEADER_BYTES, &text))
+            take_base64_key(x, &text);
+    }
+    if (x->status == 0 && x->param_len == 0)
+        reply_bad_request(x, "a key has 1 to %d bytes", LIMIT_KEY_BYTES);
+    else if (x->status == 0 && x->param_len > LIMIT_KEY_BYTES)
+        reply_too_large(x, "the key is %zu bytes long; the limit is %d (no option)", x->param_len,
+                        LIMIT_KEY_BYTES);
+    buf_free(&text);
 }
 
 /* Nothing that a client asks for is silently ignored. */
 static void check_extras(struct http_exchange *x)
 {
-    struct parameter p = {.any = false};
-    http_visit_query(x, note_parameter, &p);
-    if (p.later)
-        reply_err(x, 501, "NotImplemented",
-                  "not_implemented: this version has no query parameter \"%s\"", p.text);
-    else if (p.any)
-        reply_bad_request(x, "%s takes no query parameter \"%s\"", x->route->path, p.text);
-    else if (x->headers.idempotency_key && x->route->body == ROUTE_BODY_WRITE)
+    bool writes = x->route->body == ROUTE_BODY_WRITE || x->route->body == ROUTE_BODY_VALUE;
+    query_read(x);
+    if (x->status == 0 && x->route->key)
+        check_key(x);
+    if (x->status == 0 && x->headers.idempotency_key && writes)
         reply_err(x, 501, "NotImplemented",
                   "not_implemented: this version does not know Idempotency-Key");
 }
 
 void route_refuse_body(struct http_exchange *x)
 {
-    if (x->route->body == ROUTE_BODY_WRITE)
+    size_t max_value = x->server->max_value_size;
+    if (x->route->body == ROUTE_BODY_VALUE)
+        reply_too_large(x, "the value is larger than %zu bytes (max-value-size)", x->body_limit);
+    else if (x->route->body == ROUTE_BODY_WRITE)
         reply_too_large(x, "the body is larger than %zu bytes (max-value-size is %zu)",
-                        x->body_limit, (size_t)x->server->max_value_size);
+                        x->body_limit, max_value);
     else
         reply_too_large(x, "the body is larger than the %zu bytes that %s takes (no option)",
                         x->body_limit, x->route->path);
@@ -214,25 +263,6 @@ static bool is_too_long(const struct http_exchange *x)
 {
     const char *text = x->headers.content_length;
     return text && strtoull(text, NULL, 10) > x->body_limit;
-}
-
-static void find_route(struct http_exchange *x, const char *target)
-{
-    char path[256];
-    size_t len = 0;
-    int err = decode_path(target, path, sizeof path - 1, &len);
-    path[len] = 0;
-    x->v1 = len >= 4 && memcmp(path, "/v1/", 4) == 0;
-    bool whole = !err && strlen(path) == len;
-    const struct route *r = whole ? find(path, x->method) : NULL;
-    const struct route *other = whole ? first_of_path(path) : NULL;
-    x->route = r ? r : other ? other : &unknown;
-    if (err == ERR_INVALID)
-        reply_bad_request(x, "the path is not percent-encoded as it should be");
-    else if (!other)
-        reply_err(x, 404, "NoSuchPath", "there is nothing at this path");
-    else if (!r)
-        refuse_method(x, path);
 }
 
 void route_begin(struct http_exchange *x, const char *target)

@@ -18,7 +18,7 @@ void snapshot_start(struct http_exchange *x)
 {
     bool head = x->method == HTTP_HEAD;
     struct node_request *r = node_request_new(head ? NODE_STATUS : NODE_SNAPSHOT_OPEN);
-    if (!head)
+    if (!head && !x->query.timeout_ms)
         r->deadline_ms = clock_now_ms() + OPEN_MS;
     http_submit(x, r);
 }

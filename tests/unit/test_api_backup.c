@@ -147,7 +147,7 @@ static void test_errors_of_v1_have_its_shape(void **state)
     check_error(f, "POST", PATH, 405, "method_not_allowed", false);
     assert_string_equal(header_of(f, "Allow"), "GET, HEAD");
     check_error(f, "GET", "/v1/nothing", 404, "no_such_path", false);
-    check_error(f, "GET", PATH "?pretty=1", 501, "not_implemented", false);
+    check_error(f, "GET", PATH "?ttl=1s", 501, "not_implemented", false);
     check_error(f, "GET", PATH "?x=1", 400, "bad_request", false);
     assert_int_equal(stub_node_count(f->node, NODE_SNAPSHOT_CLOSE), 0);
 }
