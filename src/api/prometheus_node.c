@@ -195,6 +195,14 @@ static void write_followers(struct buf *b, const struct node_status *s)
     }
 }
 
+static unsigned n_other_states(const struct node_status *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_members; i++)
+        n += s->members[i].digest.compared == NODE_DIGEST_DIFFERS;
+    return n;
+}
+
 void prometheus_write_node(const struct node_status *s, struct buf *out)
 {
     write_raft(out, s);
@@ -202,4 +210,7 @@ void prometheus_write_node(const struct node_status *s, struct buf *out)
     write_durations(out, s);
     write_contact(out, s);
     write_followers(out, s);
+    prometheus_single(out, "crabcluster_state_hash_mismatch", "gauge",
+                      "Members whose state differs from the leader's; at the leader.",
+                      n_other_states(s));
 }

@@ -45,6 +45,7 @@ const struct route route_table[] = {
     PEER("admin", ADMIN),
     PEER("hello", HELLO),
     PEER("form", FORM),
+    PEER("digest", DIGEST),
 };
 
 const unsigned route_table_n = sizeof route_table / sizeof *route_table;

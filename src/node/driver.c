@@ -359,6 +359,7 @@ static void role_changed(struct driver *d)
     memset(d->lag, 0, sizeof d->lag);
     d->lag_next_ms = d->now_ms;
     sample_lag(d);
+    figures_forget_digests(d);
     writes_role_changed(d);
 }
 
@@ -421,6 +422,7 @@ void driver_pump(struct driver *d)
         admin_pump(d);
         checkpoint_pump(d);
         backup_pump(d);
+        digest_pump(d);
     } while (carry_out(d));
     peer_pump(d);
 }

@@ -19,6 +19,7 @@
  *      backup.c    files of snapshots made here, shared by followers and operators
  *      checkpoint.c  state made durable, the log before it let go of
  *      figures.c   counts and durations
+ *      digest.c    are all members' states the same?
  *      room.c      what a full disk refuses, and what not
  *      stop.c      an orderly end: leadership is handed over
  */
@@ -122,6 +123,7 @@ struct peer_figures {
     uint64_t send_failures;
     uint64_t rtt_us;   /* smoothed; 0: not known */
     uint64_t heard_us; /* when it last sent anything; 0: never */
+    struct node_digest digest;
 };
 
 /* Where a member says it is now, while the configuration does not know it (move.c). */
@@ -173,7 +175,8 @@ struct driver {
     struct backups backups;
     uint64_t receiving_since_us; /* the snapshot that is coming in */
 
-    uint64_t move_next_ms; /* of the next attempt to tell a new address */
+    uint64_t digest_next_ms; /* when the leader asks again */
+    uint64_t move_next_ms;   /* of the next attempt to tell a new address */
     struct moved_peer moved[LIMIT_MEMBERS];
 
     struct lag_sample lag[DRIVER_LAG_SAMPLES];
@@ -337,6 +340,15 @@ struct peer_figures figures_peer(const struct driver *d, struct uuid id);
 void figures_heard(struct driver *d, struct uuid id);
 void figures_send_failed(struct driver *d, struct uuid id);
 void figures_round_trip(struct driver *d, struct uuid id, uint64_t asked_us);
+void figures_digest(struct driver *d, struct uuid id, const struct node_digest *digest);
+/* What an earlier leadership found out. */
+void figures_forget_digests(struct driver *d);
+
+/* digest.c */
+/* A DIGEST of another node; takes r. */
+void digest_question(struct driver *d, struct node_request *r, const struct wire_header *h);
+void digest_answered(struct driver *d, struct exchange *x, int err, const struct wire_message *m);
+void digest_pump(struct driver *d);
 
 /* room.c */
 void room_advance(struct driver *d);

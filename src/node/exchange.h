@@ -18,6 +18,7 @@ enum exchange_kind {
     EXCHANGE_FORM_HELLO,
     EXCHANGE_FORM,
     EXCHANGE_MOVE_HELLO,
+    EXCHANGE_DIGEST,
 };
 
 struct exchange {

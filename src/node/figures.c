@@ -85,3 +85,16 @@ void figures_round_trip(struct driver *d, struct uuid id, uint64_t asked_us)
     if (p)
         p->rtt_us = p->rtt_us ? (p->rtt_us * (RTT_WEIGHT - 1) + sample) / RTT_WEIGHT : sample;
 }
+
+void figures_digest(struct driver *d, struct uuid id, const struct node_digest *digest)
+{
+    struct peer_figures *p = find_or_begin(d, id);
+    if (p)
+        p->digest = *digest;
+}
+
+void figures_forget_digests(struct driver *d)
+{
+    for (unsigned i = 0; i < LIMIT_MEMBERS; i++)
+        d->peers[i].digest = (struct node_digest){0};
+}

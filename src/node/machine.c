@@ -10,6 +10,12 @@
 #include "kv/view.h"
 #include "raft/config.h"
 
+#define DIGESTS 8192 /* indexes: a fraction of a second at full speed */
+
+struct digest_at {
+    uint64_t index, digest;
+};
+
 struct machine {
     /* Of leader_hint and of which memtables and base kv has, never held for long: what was read of
      * them is read through a view, without a lock. */
@@ -18,6 +24,8 @@ struct machine {
     struct uuid leader_hint;
     struct term_leader terms[NODE_META_TERMS]; /* ring, by term */
     unsigned terms_next;
+    struct digest_at digest;           /* after the last entry that is whole */
+    struct digest_at digests[DIGESTS]; /* those before too: a ring, by index */
 };
 
 struct machine *machine_new(void)
@@ -90,6 +98,12 @@ static int apply_one(struct machine *s, const struct raft_entry *e, struct kv_re
     return ERR_CORRUPT;
 }
 
+static void note_digest(struct machine *s)
+{
+    s->digest = (struct digest_at){kv_applied(s->kv).index, kv_digest(s->kv)};
+    s->digests[s->digest.index % DIGESTS] = s->digest;
+}
+
 int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigned n,
                   machine_applied_fn *done, void *ctx)
 {
@@ -97,6 +111,8 @@ int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigne
     for (unsigned i = 0; i < n && err == 0; i++) {
         struct kv_result result;
         err = apply_one(s, entries[i], &result);
+        if (err == 0)
+            note_digest(s);
         if (err == 0 && done)
             done(ctx, entries[i], &result);
     }
@@ -108,6 +124,21 @@ struct raft_pos machine_applied(const struct machine *s)
 {
     struct kv_pos pos = kv_applied(s->kv);
     return (struct raft_pos){.term = pos.term, .index = pos.index};
+}
+
+uint64_t machine_digest(const struct machine *s, uint64_t *ret_index)
+{
+    *ret_index = s->digest.index;
+    return s->digest.digest;
+}
+
+int machine_digest_at(const struct machine *s, uint64_t index, uint64_t *ret_digest)
+{
+    const struct digest_at *at = &s->digests[index % DIGESTS];
+    if (index == 0 || at->index != index)
+        return ERR_NOT_FOUND;
+    *ret_digest = at->digest;
+    return 0;
 }
 
 uint64_t machine_version(const struct machine *s, const void *key, size_t key_len)
@@ -164,6 +195,7 @@ static int open_meta(const void *p, size_t len, struct node_meta **ret_meta)
 static void take_over(struct machine *s, struct node_meta *m, struct raft_base *ret_base)
 {
     *ret_base = m->base;
+    note_digest(s);
     for (unsigned i = 0; i < m->n_terms; i++)
         machine_note_leader(s, m->terms[i].term, m->terms[i].leader);
     mem_free(m);

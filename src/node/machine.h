@@ -26,6 +26,11 @@ MUST_CHECK int machine_apply(struct machine *s, struct raft_entry *const entries
                              machine_applied_fn *done, void *ctx);
 /* The last position applied. Writer's thread. */
 struct raft_pos machine_applied(const struct machine *s);
+/* See kv_digest(), and the index where it is that. Writer's thread. */
+uint64_t machine_digest(const struct machine *s, uint64_t *ret_index);
+/* What it was when index had been applied. NOT_FOUND when that is not the case yet or too long ago.
+ * Writer's thread. */
+MUST_CHECK int machine_digest_at(const struct machine *s, uint64_t index, uint64_t *ret_digest);
 /* The node that led in a term, zero when that is not known (any more). Writer's thread. */
 struct uuid machine_leader_of(const struct machine *s, uint64_t term);
 /* Notes who leads a term, from other evidence than the log. Writer's thread. */

@@ -213,6 +213,9 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
     case WIRE_FORM:
         form_forwarded(d, r, m);
         break;
+    case WIRE_DIGEST:
+        digest_question(d, r, &m->header);
+        break;
     default:
         peer_fail(r, 400, "an answer where a question is expected\n");
     }
@@ -230,6 +233,7 @@ static bool path_fits(enum transport_path path, enum wire_type type)
         [TRANSPORT_ADMIN] = WIRE_ADMIN,
         [TRANSPORT_HELLO] = WIRE_HELLO,
         [TRANSPORT_FORM] = WIRE_FORM,
+        [TRANSPORT_DIGEST] = WIRE_DIGEST,
     };
     return types[path] == type;
 }
@@ -397,7 +401,8 @@ static int judge_answer(const struct driver *d, const struct exchange *x,
         return 0; /* whoever lives there was asked */
     if (!uuid_equal(h->from, x->peer))
         return ERR_ID_MISMATCH;
-    if (x->kind == EXCHANGE_RAFT && !uuid_equal(h->cluster, d->identity.cluster))
+    bool of_cluster = x->kind == EXCHANGE_RAFT || x->kind == EXCHANGE_DIGEST;
+    if (of_cluster && !uuid_equal(h->cluster, d->identity.cluster))
         return ERR_CLUSTER_MISMATCH;
     return 0;
 }
@@ -419,6 +424,8 @@ static bool answer_fits(const struct exchange *x, enum wire_type type)
         return type == WIRE_HELLO_REPLY;
     case EXCHANGE_FORM:
         return type == WIRE_FORM_REPLY;
+    case EXCHANGE_DIGEST:
+        return type == WIRE_DIGEST_REPLY;
     }
     return false;
 }
@@ -460,6 +467,9 @@ static void deliver(struct driver *d, struct exchange *x, int err, const struct 
         break;
     case EXCHANGE_MOVE_HELLO:
         move_answered(d, err, m);
+        break;
+    case EXCHANGE_DIGEST:
+        digest_answered(d, x, err, m);
         break;
     }
 }

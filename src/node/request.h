@@ -81,6 +81,17 @@ struct node_figures {
     struct histogram duration[NODE_TOOK_KINDS];
 };
 
+/* The state of one member at one index, and whether it is the leader's there. */
+struct node_digest {
+    uint64_t index; /* 0: not known */
+    uint64_t digest;
+    enum {
+        NODE_DIGEST_NOT_COMPARED, /* not a leader, not heard of, or too far behind */
+        NODE_DIGEST_SAME,
+        NODE_DIGEST_DIFFERS
+    } compared;
+};
+
 struct node_member_status {
     struct uuid id;
     char addr[LIMIT_ADDR_BYTES + 1];
@@ -92,6 +103,8 @@ struct node_member_status {
     uint64_t rtt_us; /* leader only, smoothed; 0: not known */
     bool heard;
     uint64_t heard_us_ago;
+    struct node_digest digest; /* leader only, of others; this node's own: whoever it is, where it
+                                  is now, not compared */
 };
 
 struct node_status {

@@ -54,6 +54,9 @@ static void peer_status(const struct driver *d, struct node_member_status *out)
     out->rtt_us = driver_is_leader(d) ? p.rtt_us : 0;
     out->heard = p.heard_us > 0;
     out->heard_us_ago = d->now_us - p.heard_us;
+    out->digest = p.digest;
+    if (uuid_equal(out->id, d->identity.node))
+        out->digest.digest = machine_digest(d->machine, &out->digest.index);
 }
 
 static void members_status(const struct driver *d, const struct raft_status *s,

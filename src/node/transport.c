@@ -18,6 +18,7 @@ const char *transport_path_text(enum transport_path path)
         [TRANSPORT_ADMIN] = "/raft-admin",
         [TRANSPORT_HELLO] = "/raft-hello",
         [TRANSPORT_FORM] = "/raft-form",
+        [TRANSPORT_DIGEST] = "/raft-digest",
     };
     ASSERT((unsigned)path < TRANSPORT_PATHS);
     return texts[path];

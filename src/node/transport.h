@@ -24,6 +24,7 @@ enum transport_path {
     TRANSPORT_ADMIN,       /* membership commands to the leader */
     TRANSPORT_HELLO,       /* who are you */
     TRANSPORT_FORM,        /* forming a cluster */
+    TRANSPORT_DIGEST,      /* what the state is, in one number */
     TRANSPORT_PATHS        /* how many */
 };
 

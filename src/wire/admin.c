@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Payloads about who is who and who belongs to what: REFUSED, HELLO, ADMIN,
- * FORM and their answers. All small and of fixed shape.
+ * FORM, DIGEST and their answers. All small and of fixed shape.
  */
 #include "wire/codec.h"
 
@@ -116,4 +116,18 @@ void wire_form_reply_encode(const struct wire_message *m, struct buf *out)
 void wire_form_reply_decode(struct bytes_reader *r, struct wire_message *m)
 {
     m->form_reply.err = wire_read_error(r);
+}
+
+/* ---- DIGEST ---- */
+
+void wire_digest_reply_encode(const struct wire_message *m, struct buf *out)
+{
+    buf_put_varint(out, m->digest_reply.index);
+    buf_put_u64(out, m->digest_reply.digest);
+}
+
+void wire_digest_reply_decode(struct bytes_reader *r, struct wire_message *m)
+{
+    m->digest_reply.index = bytes_read_varint(r);
+    m->digest_reply.digest = bytes_read_u64(r);
 }

@@ -45,6 +45,8 @@ static const struct codec codecs[] = {
     [WIRE_ADMIN_REPLY] = {true, wire_admin_reply_encode, wire_admin_reply_decode, NULL},
     [WIRE_FORM] = {true, wire_form_encode, wire_form_decode, NULL},
     [WIRE_FORM_REPLY] = {true, wire_form_reply_encode, wire_form_reply_decode, NULL},
+    [WIRE_DIGEST] = {true, NULL, NULL, NULL},
+    [WIRE_DIGEST_REPLY] = {true, wire_digest_reply_encode, wire_digest_reply_decode, NULL},
 };
 
 static const struct codec *find_codec(unsigned type)

@@ -54,6 +54,8 @@ enum wire_type {
     WIRE_ADMIN_REPLY = 22,
     WIRE_FORM = 23, /* asks for the promise to join only this cluster */
     WIRE_FORM_REPLY = 24,
+    WIRE_DIGEST = 25, /* asks what the digest of the state is */
+    WIRE_DIGEST_REPLY = 26,
 };
 
 struct wire_header {
@@ -130,6 +132,10 @@ struct wire_message {
             int err; /* 0: promised; EXISTS: in a cluster already (header.cluster); NOT_ALLOWED:
                         list differs, IN_PROGRESS: promised to another */
         } form_reply;
+        struct {
+            uint64_t index;  /* the last one applied; 0: none */
+            uint64_t digest; /* of the state there, kv_digest() */
+        } digest_reply;
     };
 };
 

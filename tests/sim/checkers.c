@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "kv/digest.h"
 
 #define CHECK_EVERY 32 /* turns between the checks that look at everything */
 
@@ -278,6 +279,49 @@ static void check_commit(struct sim *s, unsigned i, const struct raft_status *no
     SIM_SAFE(s, uuid_equal(cluster, s->cluster), "node %u made a second cluster", i);
 }
 
+/* The same digest at the same index, whoever applied it and whatever happened in between. */
+static void check_digests(struct sim *s, unsigned i, uint64_t from, uint64_t to)
+{
+    for (uint64_t k = from + 1; k <= to; k++) {
+        struct committed *c = &s->log[k - 1];
+        uint64_t digest;
+        if (machine_digest_at(s->nodes[i].driver->machine, k, &digest) != 0)
+            continue; /* a snapshot was installed */
+        SIM_SAFE(s, !c->has_digest || c->digest == digest,
+                 "node %u at %llu has the digest %llx instead of %llx", i, ull(k), ull(digest),
+                 ull(c->digest));
+        c->digest = digest;
+        c->has_digest = true;
+    }
+}
+
+/* And it is that of the records there. */
+static void check_whole_digest(struct sim *s, unsigned i)
+{
+    struct kv_view *view = machine_view(s->nodes[i].driver->machine);
+    uint64_t index, digest = machine_digest(s->nodes[i].driver->machine, &index), found = 0;
+    SIM_SAFE(s,
+             kv_view_index(view) == index && kv_view_digest(view, &found) == 0 && found == digest,
+             "node %u at %llu has the digest %llx, its records have %llx", i, ull(index),
+             ull(digest), ull(found));
+    kv_view_close(&view);
+    SIM_SAFE(s, index == 0 || !s->log[index - 1].has_digest || s->log[index - 1].digest == digest,
+             "node %u at %llu has the digest %llx, others have %llx", i, ull(index), ull(digest),
+             ull(s->log[index - 1].digest));
+}
+
+/* What the leaders find out by asking. */
+static void check_compared(struct sim *s, unsigned i)
+{
+    const struct driver *d = s->nodes[i].driver;
+    for (unsigned k = 0; k < LIMIT_MEMBERS; k++) {
+        SIM_SAFE(s, d->peers[k].digest.compared != NODE_DIGEST_DIFFERS,
+                 "node %u takes the state of a member for another than its own", i);
+        if (d->peers[k].digest.compared == NODE_DIGEST_SAME)
+            probe(s, PROBE_DIGEST);
+    }
+}
+
 static void check_applied(struct sim *s, unsigned i, const struct raft_status *now)
 {
     struct sim_node *n = &s->nodes[i];
@@ -289,6 +333,7 @@ static void check_applied(struct sim *s, unsigned i, const struct raft_status *n
              ull(applied), ull(now->applied));
     if (now->applied > n->seen.applied)
         model_check_applied(s, i, n->seen.applied, now->applied);
+    check_digests(s, i, n->seen.applied, now->applied);
     uint64_t lag = s->n_log - now->applied;
     if (lag > n->lag_max)
         n->lag_max = lag;
@@ -323,6 +368,7 @@ static void check_log_matching(struct sim *s, unsigned i, unsigned k)
 static void check_deep(struct sim *s, unsigned i)
 {
     raft_check(s->nodes[i].driver->raft);
+    check_compared(s, i);
     unsigned k = (unsigned)(s->turns / CHECK_EVERY % SIM_NODES);
     if (k != i && is_up(s, k))
         check_log_matching(s, i, k);
@@ -380,6 +426,7 @@ void check_started(struct sim *s, unsigned i)
     n->lag_max = 0;
     see(s, i, &now);
     model_check_all(s, i);
+    check_whole_digest(s, i);
     if (now.last.index > now.commit)
         probe(s, PROBE_RESTART_UNCOMMITTED);
 }
@@ -470,6 +517,7 @@ void check_end(struct sim *s)
             check_same(s, i, k);
         check_deep(s, i);
         model_check_all(s, i);
+        check_whole_digest(s, i);
     }
     for (uint64_t k = 1; k < s->n_ops; k++)
         SIM_SAFE(s, !s->ops[k].refused || s->ops[k].index == 0,

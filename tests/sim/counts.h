@@ -98,6 +98,7 @@
     X(BACKUP, "a backup was taken, piece by piece")                                                \
     X(BACKUP_SHARED, "another began while it was there")                                           \
     X(BACKUP_LATE, "one was read while the state had moved on")                                    \
+    X(DIGEST, "a leader found the digest of another member to be its own")                         \
     X(AT_ODDS, "a storm ended with logs of which neither is plainly the newer one")                \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")
 

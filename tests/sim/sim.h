@@ -184,8 +184,10 @@ struct sim_node {
 struct committed {
     struct raft_entry *entry; /* a reference */
     uint64_t known_in_term;
-    bool effective; /* a command seen for the first time */
-    uint32_t keys;  /* bit mask of what it writes */
+    bool effective;  /* a command seen for the first time */
+    uint32_t keys;   /* bit mask of what it writes */
+    uint64_t digest; /* of the state after it, by the first node that applied it */
+    bool has_digest;
 };
 
 enum op_type { OP_READ, OP_SET, OP_DELETE, OP_BATCH };

@@ -265,6 +265,59 @@ static void test_status_disk_is_what_the_storage_says(void **state)
     world_free(&w);
 }
 
+/* ---- the digest of the state ---- */
+
+static void test_digest_of_each_member_is_compared_by_the_leader_alone(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), follower = (leader + 1) % 3;
+    assert_int_equal(world_write(&w, leader, "k", "v"), 0);
+    world_run(&w, 1500);
+    struct node_digest own = member_of(&w, leader, leader).digest;
+    assert_int_equal(own.index, status_of(&w, leader).applied.index);
+    assert_int_equal(own.compared, NODE_DIGEST_NOT_COMPARED);
+    for (unsigned i = 1; i < 3; i++) {
+        struct node_digest theirs = member_of(&w, leader, (leader + i) % 3).digest;
+        assert_int_equal(theirs.compared, NODE_DIGEST_SAME);
+        assert_int_equal(theirs.index, own.index);
+        assert_true(theirs.digest == own.digest && own.digest != 0);
+    }
+    assert_true(member_of(&w, follower, follower).digest.digest == own.digest);
+    assert_int_equal(member_of(&w, follower, leader).digest.index, 0);
+    world_free(&w);
+}
+
+/* Somebody changes what a member has, and the checksum with it. */
+static void alter_log(struct world *w, unsigned i)
+{
+    struct raft_entry *last = w->nodes[i].disk.log[w->nodes[i].disk.n_log - 1];
+    assert_int_equal(last->type, RAFT_ENTRY_COMMAND);
+    last->data[last->len - 1] ^= 1;
+}
+
+static void test_digest_of_a_member_that_differs_is_told_by_name(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    unsigned leader = (unsigned)world_leader(&w), bad = (leader + 1) % 3, good = (leader + 2) % 3;
+    assert_int_equal(world_write(&w, leader, "k", "v"), 0);
+    world_run(&w, 1500);
+    world_kill(&w, bad);
+    alter_log(&w, bad);
+    world_start(&w, bad);
+    world_run(&w, 1500);
+    assert_int_equal(world_leader(&w), leader);
+    assert_int_equal(member_of(&w, leader, bad).digest.compared, NODE_DIGEST_DIFFERS);
+    assert_int_equal(member_of(&w, leader, good).digest.compared, NODE_DIGEST_SAME);
+    world_write(&w, leader, "other", "v"); /* differs as long as that key does */
+    world_run(&w, 1500);
+    assert_int_equal(member_of(&w, leader, bad).digest.compared, NODE_DIGEST_DIFFERS);
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +330,8 @@ int main(void)
         cmocka_unit_test(test_status_snapshot_is_the_last_durable_checkpoint),
         cmocka_unit_test(test_figures_of_a_snapshot_that_was_made_are_counted),
         cmocka_unit_test(test_status_disk_is_what_the_storage_says),
+        cmocka_unit_test(test_digest_of_each_member_is_compared_by_the_leader_alone),
+        cmocka_unit_test(test_digest_of_a_member_that_differs_is_told_by_name),
     };
     return cmocka_run_group_tests_name("node figures", tests, NULL, NULL);
 }

@@ -31,6 +31,8 @@ const enum wire_type wire_types[WIRE_TYPES] = {
     WIRE_ADMIN_REPLY,
     WIRE_FORM,
     WIRE_FORM_REPLY,
+    WIRE_DIGEST,
+    WIRE_DIGEST_REPLY,
 };
 
 #define MAX UINT64_MAX
@@ -233,16 +235,19 @@ static void make_small(enum wire_type type, enum wire_sample s, struct wire_mess
         m->form_reply.err = s == WIRE_SAMPLE_LEAST ? 0 : ERR_NOT_ALLOWED;
 }
 
+static void make_digest_reply(enum wire_sample s, struct wire_message *m)
+{
+    m->digest_reply.index = pick(s, 900);
+    m->digest_reply.digest = pick(s, 0x6162636465666768);
+}
+
 void wire_sample_make(enum wire_type type, enum wire_sample s, struct wire_message *ret_message)
 {
     static void (*const makers[])(enum wire_sample, struct wire_message *) = {
-        [WIRE_HELLO_REPLY] = make_hello_reply,
-        [WIRE_FORWARD] = make_forward,
-        [WIRE_FORWARD_REPLY] = make_forward_reply,
-        [WIRE_ADMIN] = make_admin,
-        [WIRE_ADMIN_REPLY] = make_admin_reply,
-        [WIRE_FORM] = make_form,
-        [WIRE_FORM_REPLY] = NULL,
+        [WIRE_HELLO_REPLY] = make_hello_reply,     [WIRE_FORWARD] = make_forward,
+        [WIRE_FORWARD_REPLY] = make_forward_reply, [WIRE_ADMIN] = make_admin,
+        [WIRE_ADMIN_REPLY] = make_admin_reply,     [WIRE_FORM] = make_form,
+        [WIRE_DIGEST_REPLY] = make_digest_reply,
     };
     struct wire_message *m = ret_message;
     memset(m, 0, sizeof *m);
