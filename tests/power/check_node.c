@@ -20,6 +20,7 @@ struct check {
     struct kv *kv;
     struct storage_identity identity;
     struct expected found;
+    uint64_t first, last; /* states that may be found */
     pthread_mutex_t lock; /* guards what follows, and why while threads run */
     pthread_cond_t more;
     bool written, failed;
@@ -53,7 +54,8 @@ static enum check_result open_and_read(struct check *c)
         .map_bytes = HISTORY_MAP_BYTES, .fatal = on_trouble, .damaged = on_trouble, .ctx = c};
     int err = store_open(c->dir, &options, &c->identity, &c->store, c->why);
     if (!err)
-        err = history_node_scan(c->store, &c->found, &c->kv, c->why);
+        err = history_node_scan(c->store, false, &c->found, &c->kv, c->why);
+    c->found.cluster = c->identity.cluster;
     return err == 0 ? CHECK_RIGHT : CHECK_REFUSED;
 }
 
@@ -61,31 +63,43 @@ static bool same(const struct expected *a, const struct expected *b)
 {
     return a->base == b->base && a->base_term == b->base_term && a->last == b->last &&
            a->digest == b->digest && a->checkpoint == b->checkpoint && a->records == b->records &&
-           a->hard_state.term == b->hard_state.term && a->hard_state.commit == b->hard_state.commit;
+           a->hard_state.term == b->hard_state.term &&
+           a->hard_state.commit == b->hard_state.commit && uuid_equal(a->cluster, b->cluster);
 }
 
 static enum check_result compare(struct check *c)
 {
     const struct expected *states = c->h->states, *f = &c->found;
-    uint64_t promised = c->marks[MARK_PROMISED], begun = c->marks[MARK_BEGUN];
+    bool is_known = c->marks[MARK_BOOT] > 0 || (history_node_is_restored(c->h) && c->first > 0);
     if (c->identity.boot <= c->marks[MARK_BOOT])
         return wrong(c, "the boot number has been there before");
-    if (c->marks[MARK_BOOT] && (!uuid_equal(c->identity.node, c->h->identity.node) ||
-                                c->identity.incarnation != c->h->identity.incarnation))
+    if (is_known && (!uuid_equal(c->identity.node, c->h->identity.node) ||
+                     c->identity.incarnation != c->h->identity.incarnation))
         return wrong(c, "the node has another identity");
-    for (uint64_t i = promised; i <= begun; i++)
+    for (uint64_t i = c->first; i <= c->last; i++)
         if (same(f, &states[i]))
             return CHECK_RIGHT;
-    const struct expected *p = &states[promised];
+    const struct expected *p = &states[c->first];
     buf_printf(c->why,
                "found entries %" PRIu64 " to %" PRIu64 ", state at %" PRIu64 ", commit %" PRIu64
                "; promised %" PRIu64 " to %" PRIu64 ", %" PRIu64 ", %" PRIu64 " (state %" PRIu64
                ", begun %" PRIu64 ")%s%s",
                f->base + 1, f->last, f->checkpoint, f->hard_state.commit, p->base + 1, p->last,
-               p->checkpoint, p->hard_state.commit, promised, begun,
+               p->checkpoint, p->hard_state.commit, c->first, c->last,
                f->digest == p->digest ? "" : ", other entries",
                f->records == p->records ? "" : ", other keys");
     return CHECK_WRONG;
+}
+
+/* A restore that ended in the middle: what counts is there as a whole, or nothing is. Then it is
+ * restored again, or a daemon begins with an empty state in the same place. */
+static enum check_result begin_restored(struct check *c, bool begins_anew)
+{
+    bool is_there = store_exists(c->dir);
+    c->first = c->last = !is_there && begins_anew ? 0 : 1;
+    if (is_there || begins_anew || history_offline_restore(c->h, c->dir, c->why) == 0)
+        return CHECK_RIGHT;
+    return wrong(c, " when it was restored again");
 }
 
 /* ---- going on ---- */
@@ -140,10 +154,16 @@ enum check_result check_node(const struct history *h, const uint64_t marks[MARKS
     struct check c = {.h = h,
                       .marks = marks,
                       .why = why,
+                      .first = marks[MARK_PROMISED],
+                      .last = marks[MARK_BEGUN],
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .more = PTHREAD_COND_INITIALIZER};
     snprintf(c.dir, sizeof c.dir, "%s/data", dir);
-    enum check_result result = open_and_read(&c);
+    enum check_result result = CHECK_RIGHT;
+    if (history_node_is_restored(h) && marks[MARK_PROMISED] == 0)
+        result = begin_restored(&c, go_on);
+    if (result == CHECK_RIGHT)
+        result = open_and_read(&c);
     if (result == CHECK_RIGHT)
         result = compare(&c);
     if (result == CHECK_RIGHT && go_on)

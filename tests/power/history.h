@@ -78,6 +78,11 @@ int history_meta_pos(const void *meta, size_t len, struct kv_pos *ret_pos);
 extern const unsigned history_node_kinds;
 const char *history_node_kind_name(unsigned kind);
 void history_node_work(struct history *h, const char *dir);
+/* Opens what a loss left, or restores again what was not restored, or begins a new cluster with it.
+ */
+void history_node_recover(struct history *h, const char *dir, const uint64_t marks[MARKS]);
+/* It begins with a backup: state 1 is the one restored, and before it there is nothing. */
+bool history_node_is_restored(const struct history *h);
 
 /* ---- for all ---- */
 

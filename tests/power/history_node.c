@@ -17,29 +17,38 @@
 #include "raft/snapshot.h"
 #include "record.h"
 
-#define INDICES_MAX 1024
-#define KEYS        40
-#define RUNS_MAX    3 /* that wait to be merged */
-
-static const struct uuid member = {7, 7};
+#define RUNS_MAX 3 /* that wait to be merged */
 
 /* What is typical of a kind. Percentages of steps; what is left are writes. */
 struct work {
     const char *name;
     unsigned steps_max, entries_max, value_max, piece_bytes;
-    unsigned checkpoint_pc, purge_pc, install_pc, reopen_pc;
+    unsigned checkpoint_pc, purge_pc, install_pc, reopen_pc, refound_pc;
+    bool restored; /* it begins with a backup */
 };
 
 static const struct work works[] = {
-    {"checkpoints", 24, 8, 150, 0, 30, 20, 0, 5},
-    {"installs", 12, 8, 120, 1500, 15, 10, 30, 5},
-    {"node values", 12, 3, 12000, 20000, 20, 15, 15, 5},
+    {"checkpoints", 24, 8, 150, 0, 30, 20, 0, 5, 0, false},
+    {"installs", 12, 8, 120, 1500, 15, 10, 30, 5, 0, false},
+    {"node values", 12, 3, 12000, 20000, 20, 15, 15, 5, 0, false},
+    {"restores", 3, 8, 400, 0, 30, 0, 0, 10, 0, true},
+    {"new clusters", 10, 8, 150, 0, 20, 10, 0, 5, 30, false},
 };
 const unsigned history_node_kinds = sizeof works / sizeof works[0];
 
 const char *history_node_kind_name(unsigned kind)
 {
     return works[kind].name;
+}
+
+unsigned history_node_value_max(const struct history *h)
+{
+    return works[history_kind_in_group(h->kind)].value_max;
+}
+
+bool history_node_is_restored(const struct history *h)
+{
+    return history_group(h->kind) == HISTORY_NODE && works[history_kind_in_group(h->kind)].restored;
 }
 
 struct run {
@@ -51,7 +60,7 @@ struct run {
     struct kv *kv;    /* over the store */
     struct kv *model; /* the same in memory, ever: what was committed */
     struct expected now;
-    uint64_t terms[INDICES_MAX]; /* by index */
+    uint64_t terms[HISTORY_NODE_TERMS_MAX]; /* by index */
     uint64_t seq, snapshot_id;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -71,131 +80,6 @@ static void must(const char *what, int err, struct buf *reason)
 static bool percent(struct run *r, unsigned pc)
 {
     return rng_range(&r->rng, 0, 99) < pc;
-}
-
-/* ---- entries and what they mean ---- */
-
-struct raft_entry *history_node_entry(const struct history *h, struct raft_pos pos)
-{
-    const struct work *work = &works[history_kind_in_group(h->kind)];
-    struct rng rng = {history_mixed(h->seed, history_mixed(pos.index, pos.term))};
-    struct kv_origin origin = {member, 1, pos.index, pos.index, 1};
-    uint8_t head[KV_ORIGIN_BYTES_MAX];
-    struct buf command = BUF_INIT, value = BUF_INIT;
-    char key[16];
-    snprintf(key, sizeof key, "key-%02u", (unsigned)rng_range(&rng, 0, KEYS - 1));
-    bool deletes = rng_range(&rng, 0, 3) == 0;
-    for (uint64_t left = rng_range(&rng, 0, work->value_max); left > 0; left--)
-        buf_append(&value, &(uint8_t){(uint8_t)rng_next(&rng)}, 1);
-    struct kv_op op = {.type = deletes ? KV_OP_DELETE : KV_OP_SET,
-                       .key = (const uint8_t *)key,
-                       .key_len = strlen(key),
-                       .value = value.data,
-                       .value_len = deletes ? 0 : value.len};
-    buf_append(&command, head, kv_origin_encode(&origin, head));
-    kv_body_encode(KV_SINGLE, &op, 1, &command);
-    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_COMMAND, pos, (uint32_t)command.len);
-    memcpy(e->data, command.data, command.len);
-    buf_free(&command);
-    buf_free(&value);
-    return e;
-}
-
-/* The first one makes the node a member, so that its commands count. */
-static int apply(struct kv *kv, const struct raft_entry *e)
-{
-    struct kv_pos pos = {e->pos.term, e->pos.index};
-    struct kv_result result;
-    if (pos.index == 1) {
-        kv_apply_members(kv, pos, &member, 1);
-        return 0;
-    }
-    int err = kv_apply(kv, pos, e->data, e->len, &result);
-    return err ? err : result.err;
-}
-
-static int digest_of(struct kv *kv, uint64_t *ret_digest)
-{
-    struct kv_view *view = kv_view_new(kv);
-    struct kv_cursor *c = kv_view_cursor(view);
-    struct kv_record record;
-    uint64_t digest = kv_applied(kv).index;
-    int err = kv_cursor_seek(c, NULL, 0, &record);
-    for (; !err; err = kv_cursor_next(c, &record))
-        digest += history_record_digest(&record);
-    kv_cursor_close(&c);
-    kv_view_close(&view);
-    *ret_digest = digest;
-    return err == ERR_NOT_FOUND ? 0 : err;
-}
-
-/* ---- what a data directory holds ---- */
-
-struct scan {
-    struct expected found;
-    struct kv *kv;
-    uint64_t last_term;
-};
-
-static int on_state(void *ctx, const void *meta, size_t len, struct kv_base *base)
-{
-    struct scan *s = ctx;
-    int err = kv_restore(meta, len, base, &s->kv);
-    if (!err)
-        s->found.checkpoint = kv_applied(s->kv).index;
-    return err;
-}
-
-/* Nobody has what lies between (PITFALLS 26). */
-static int on_base(void *ctx, const struct raft_base *base)
-{
-    struct scan *s = ctx;
-    s->found.base = s->found.last = base->pos.index;
-    s->found.base_term = s->last_term = base->pos.term;
-    return base->pos.index > s->found.checkpoint ? ERR_CORRUPT : 0;
-}
-
-static void on_hard_state(void *ctx, struct raft_hard_state hs)
-{
-    struct scan *s = ctx;
-    s->found.hard_state = hs;
-}
-
-static int on_entry(void *ctx, struct raft_entry *e)
-{
-    struct scan *s = ctx;
-    if (e->pos.index != s->found.last + 1 || e->pos.term < s->last_term)
-        return ERR_INVALID;
-    s->found.last = e->pos.index;
-    s->last_term = e->pos.term;
-    s->found.digest += history_entry_digest(e);
-    bool is_new = e->pos.index > s->found.checkpoint && e->pos.index <= s->found.hard_state.commit;
-    return is_new ? apply(s->kv, e) : 0;
-}
-
-int history_node_scan(struct store *store, struct expected *ret_found, struct kv **ret_kv,
-                      struct buf *reason)
-{
-    struct scan s = {0};
-    struct store_visitor visitor = {.state = on_state,
-                                    .base = on_base,
-                                    .hard_state = on_hard_state,
-                                    .entry = on_entry,
-                                    .ctx = &s};
-    int err = store_scan(store, &visitor, reason);
-    if (!err) {
-        kv_end_batch(s.kv);
-        err = digest_of(s.kv, &s.found.records);
-        if (err)
-            buf_printf(reason, "reading the state: %s", err_text(err));
-    }
-    if (err) {
-        kv_free(&s.kv);
-        return err;
-    }
-    *ret_found = s.found;
-    *ret_kv = s.kv;
-    return 0;
 }
 
 /* ---- the store's threads ---- */
@@ -251,7 +135,7 @@ static void on_op(void *ctx, const struct trace_op *op)
 /* The step that was begun as the newest state is durable, says the store. */
 static void begin_step(struct run *r)
 {
-    int err = digest_of(r->model, &r->now.records);
+    int err = history_node_digest(r->model, &r->now.records);
     must("model", err, NULL);
     history_add_state(r->h, &r->now);
     record_mark(MARK_BEGUN, r->h->n_states - 1);
@@ -316,7 +200,7 @@ static void apply_upto(struct run *r, struct kv *kv, uint64_t index)
 {
     for (uint64_t i = kv_applied(kv).index + 1; i <= index; i++) {
         struct raft_entry *e = history_node_entry(r->h, (struct raft_pos){r->terms[i], i});
-        must("apply", apply(kv, e), NULL);
+        must("apply", history_node_apply(kv, e), NULL);
         raft_entry_unref(&e);
     }
     kv_end_batch(kv);
@@ -343,7 +227,7 @@ static void append_step(struct run *r)
     }
     for (unsigned i = 0; i < n; i++) {
         struct raft_pos pos = {hs->term, ++r->now.last};
-        ASSERT(pos.index < INDICES_MAX);
+        ASSERT(pos.index < HISTORY_NODE_TERMS_MAX);
         r->terms[pos.index] = pos.term;
         w->entries[i] = history_node_entry(r->h, pos);
         r->now.digest += history_entry_digest(w->entries[i]);
@@ -374,11 +258,8 @@ static void checkpoint_step(struct run *r)
 
 static struct raft_base base_at(const struct run *r, uint64_t index)
 {
-    struct raft_base base = {.pos = {r->terms[index], index}, .config_pos = {r->terms[1], 1}};
-    base.config.n_members = 1;
-    base.config.members[0] =
-        (struct raft_member){.id = member, .incarnation = 7, .roles = RAFT_VOTER, .addr = "a:1"};
-    return base;
+    return history_node_base((struct raft_pos){r->terms[index], index},
+                             (struct raft_pos){r->terms[1], 1});
 }
 
 static void begin_after(struct run *r, struct storage_write *w, uint64_t index)
@@ -476,7 +357,7 @@ static void install_step(struct run *r)
 {
     struct raft_hard_state *hs = &r->now.hard_state;
     uint64_t index = hs->commit + rng_range(&r->rng, 1, 12);
-    ASSERT(index < INDICES_MAX);
+    ASSERT(index < HISTORY_NODE_TERMS_MAX);
     let_merge(r);
     hs->term++;
     for (uint64_t i = hs->commit + 1; i <= index; i++)
@@ -506,7 +387,7 @@ static void open_store(struct run *r)
     struct expected found;
     must("open", store_open(r->dir, &options, &r->h->identity, &r->store, &reason), &reason);
     record_mark(MARK_BOOT, r->h->identity.boot);
-    must("scan", history_node_scan(r->store, &found, &r->kv, &reason), &reason);
+    must("scan", history_node_scan(r->store, false, &found, &r->kv, &reason), &reason);
     record_hold(RECORD_HOLD_MERGES | RECORD_HOLD_REMOVALS);
     store_start(r->store, &events);
     buf_free(&reason);
@@ -518,6 +399,49 @@ static void close_store(struct run *r)
     record_hold(0);
     kv_free(&r->kv);
     store_close(&r->store);
+}
+
+/* The model is where the node is that begins a cluster of its own. */
+static void move_model(struct run *r, struct raft_pos to)
+{
+    ASSERT(to.index < HISTORY_NODE_TERMS_MAX);
+    for (uint64_t i = kv_applied(r->model).index + 1; i <= to.index; i++)
+        r->terms[i] = to.term;
+    kv_apply_members(r->model, (struct kv_pos){to.term, to.index}, &history_node_member, 1);
+    kv_end_batch(r->model);
+}
+
+/* Everything in the log counts as committed. */
+static void refound_step(struct run *r)
+{
+    uint64_t records;
+    close_store(r);
+    apply_upto(r, r->model, r->now.last);
+    if (!history_offline_refound(r->h, r->dir, &r->now))
+        history_broken("refound", "there is no entry");
+    move_model(r, (struct raft_pos){r->now.base_term, r->now.base});
+    must("model", history_node_digest(r->model, &records), NULL);
+    if (records != r->now.records)
+        history_broken("refound", "other keys than the model's");
+    open_store(r);
+}
+
+/* The data directory is made of a backup. */
+static void restore_step(struct run *r)
+{
+    struct buf reason = BUF_INIT;
+    struct raft_pos pos = {rng_range(&r->rng, 1, 3), rng_range(&r->rng, 1, 50)};
+    for (uint64_t i = 1; i <= pos.index; i++)
+        r->terms[i] = pos.term;
+    apply_upto(r, r->model, pos.index);
+    history_offline_backup(r->h, r->model);
+    pos.index += HISTORY_OFFLINE_SKIP;
+    move_model(r, pos);
+    r->now = history_offline_state(pos, 0, r->h->identity.cluster);
+    begin_step(r);
+    must("restore", history_offline_restore(r->h, r->dir, &reason), &reason);
+    end_step(r);
+    buf_free(&reason);
 }
 
 static void step(struct run *r)
@@ -533,6 +457,8 @@ static void step(struct run *r)
     } else if (dice >= 100 - k->install_pc - k->reopen_pc) {
         close_store(r);
         open_store(r);
+    } else if (dice >= 100 - k->install_pc - k->reopen_pc - k->refound_pc) {
+        refound_step(r);
     } else {
         append_step(r);
     }
@@ -551,8 +477,11 @@ void history_node_work(struct history *h, const char *dir)
     h->watch = on_op;
     h->watch_ctx = r;
     history_add_state(h, &r->now);
+    if (r->work->restored)
+        restore_step(r);
+    else
+        r->now.hard_state.term = 1;
     open_store(r);
-    r->now.hard_state.term = 1;
     uint64_t n = rng_range(&r->rng, (r->work->steps_max + 1) / 2, r->work->steps_max);
     append_step(r);
     for (uint64_t i = 1; i < n; i++)
@@ -563,4 +492,22 @@ void history_node_work(struct history *h, const char *dir)
     pthread_cond_destroy(&r->more);
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
+}
+
+void history_node_recover(struct history *h, const char *dir, const uint64_t marks[MARKS])
+{
+    const struct work *work = &works[history_kind_in_group(h->kind)];
+    struct buf reason = BUF_INIT;
+    struct expected ignored;
+    if (work->restored && !store_exists(dir)) {
+        record_mark(MARK_BEGUN, 1);
+        must("restore after a loss", history_offline_restore(h, dir, &reason), &reason);
+        record_mark(MARK_PROMISED, 1);
+    } else if (work->refound_pc > 0) {
+        h->n_states = marks[MARK_BEGUN] + 1; /* those after it will never be */
+        history_offline_refound(h, dir, &ignored);
+    } else {
+        history_log_recover(h, dir);
+    }
+    buf_free(&reason);
 }

@@ -99,6 +99,8 @@ void recover(struct history *h, const char *root)
     know_dir(d, TRACE_ROOT);
     if (history_group(h->kind) == HISTORY_STATE)
         history_state_recover(h, dir, d->marks[MARK_BOOT]);
+    else if (history_group(h->kind) == HISTORY_NODE)
+        history_node_recover(h, dir, d->marks);
     else
         history_log_recover(h, dir);
     record_end();
