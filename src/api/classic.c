@@ -126,6 +126,7 @@ static void write_item(struct buf *out, const struct kv_answer_item *item, struc
         json_out_value(out, item->value, item->value_len);
         break;
     case KV_ANSWER_NONE:
+    case KV_ANSWER_RESULT: /* of /v1, not asked for here */
         buf_append_str(out, "null");
         break;
     }

@@ -11,10 +11,13 @@
 #define MIB (1024 * KIB)
 
 /* Keys and values. LMDB's default build takes keys of up to 511 bytes. */
-#define LIMIT_KEY_BYTES        511
-#define LIMIT_VALUE_BYTES      (64 * MIB) /* ceiling of max-value-size */
-#define LIMIT_BATCH_OPS        4096       /* Sets and Deletes in one Batch */
-#define LIMIT_COMMAND_OVERHEAD (64 * KIB) /* of a command beyond its keys and values */
+#define LIMIT_KEY_BYTES          511
+#define LIMIT_VALUE_BYTES        (64 * MIB) /* ceiling of max-value-size */
+#define LIMIT_ATTRS_BYTES        255        /* of a value: its content type and the like */
+#define LIMIT_CONTENT_TYPE_BYTES 200
+#define LIMIT_BATCH_OPS          4096       /* Sets and Deletes in one Batch */
+#define LIMIT_REMOVE_KEYS        250000     /* removed by one prefix */
+#define LIMIT_COMMAND_OVERHEAD   (64 * KIB) /* of a command beyond its keys and values */
 
 /* Cluster. */
 #define LIMIT_MEMBERS        32

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "kv/core.h"
 #include "kv/meta.h"
@@ -58,6 +59,7 @@ static struct meta meta_of(const struct kv *kv)
 
 void kv_meta(const struct kv *kv, struct buf *out)
 {
+    ASSERT(!kv->removal.under_way);
     struct meta meta = meta_of(kv);
     meta_encode(&meta, out);
 }
@@ -99,7 +101,8 @@ static void replace(struct kv *kv, const struct meta *meta, struct kv_base *base
     session_table_free(&kv->sessions);
     kv->active = memtable_new();
     kv->base = base;
-    kv->applied = meta->info.applied;
+    kv->applied = kv->at = meta->info.applied;
+    kv->removal.under_way = false;
     kv->n_keys = meta->info.n_keys;
     kv->bytes = meta->info.bytes;
     kv->digest = meta->info.digest;
@@ -136,7 +139,7 @@ int kv_install(struct kv *kv, const void *meta, size_t len, struct kv_base *base
 
 int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen)
 {
-    if (kv->frozen)
+    if (kv->frozen || kv->removal.under_way)
         return ERR_NOT_ALLOWED;
     struct kv_frozen *f = mem_zalloc(sizeof *f);
     f->applied = kv->applied;

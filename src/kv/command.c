@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Commands and answers <-> bytes. Decoding is bounded by limits.h before it
+ * Commands <-> bytes. Decoding is bounded by limits.h before it
  * believes any length.
  */
 #include "kv/command.h"
@@ -9,15 +9,54 @@
 
 /* ---- encoding ---- */
 
+/* Which of its members an operation has, in the order of its bytes. */
+struct shape {
+    bool is_batched; /* may stand in a batch */
+    bool condition, want_prev, by, max, attrs, value;
+};
+
+static const struct shape *shape_of(unsigned type)
+{
+    static const struct shape shapes[] = {
+        [KV_OP_SET] = {.is_batched = true, .value = true},
+        [KV_OP_DELETE] = {.is_batched = true},
+        [KV_OP_PUT] = {.condition = true, .want_prev = true, .attrs = true, .value = true},
+        [KV_OP_REMOVE] = {.condition = true, .want_prev = true},
+        [KV_OP_REMOVE_PREFIX] = {.max = true},
+        [KV_OP_INCR] = {.condition = true, .by = true},
+        [KV_OP_APPEND] = {.condition = true, .max = true, .value = true},
+    };
+    return type >= KV_OP_SET && type <= KV_OP_APPEND ? &shapes[type] : NULL;
+}
+
+static void put_condition(struct buf *out, const struct kv_condition *condition)
+{
+    buf_put_u8(out, (uint8_t)condition->what);
+    if (condition->what == KV_IF_REVISION)
+        buf_put_varint(out, condition->revision);
+}
+
 static void put_op(struct buf *out, const struct kv_op *op)
 {
-    ASSERT(op->key_len >= 1 && op->key_len <= LIMIT_KEY_BYTES);
+    const struct shape *shape = shape_of(op->type);
+    ASSERT(op->key_len <= LIMIT_KEY_BYTES);
+    ASSERT(op->key_len >= 1 || op->type == KV_OP_REMOVE_PREFIX);
+    ASSERT(op->value_len <= LIMIT_VALUE_BYTES);
+    ASSERT(op->attrs_len <= LIMIT_ATTRS_BYTES);
     buf_put_u8(out, (uint8_t)op->type);
     buf_put_string(out, op->key, op->key_len);
-    if (op->type == KV_OP_SET) {
-        ASSERT(op->value_len <= LIMIT_VALUE_BYTES);
+    if (shape->condition)
+        put_condition(out, &op->condition);
+    if (shape->want_prev)
+        buf_put_u8(out, op->want_prev);
+    if (shape->by)
+        buf_put_u64(out, (uint64_t)op->by);
+    if (shape->max)
+        buf_put_varint(out, op->max);
+    if (shape->attrs)
+        buf_put_string(out, op->attrs, op->attrs_len);
+    if (shape->value)
         buf_put_string(out, op->value, op->value_len);
-    }
 }
 
 void kv_body_encode(enum kv_kind kind, const struct kv_op ops[], size_t n_ops, struct buf *out)
@@ -72,33 +111,71 @@ static int read_string(struct bytes_reader *r, size_t max, const uint8_t **ret_p
     return 0;
 }
 
+static int read_condition(struct bytes_reader *r, struct kv_condition *ret_condition)
+{
+    uint8_t what = bytes_read_u8(r);
+    if (what > KV_IF_REVISION)
+        return ERR_INVALID;
+    ret_condition->what = what;
+    if (what == KV_IF_REVISION)
+        ret_condition->revision = bytes_read_varint(r);
+    return 0;
+}
+
+/* What the operations of /v1 have between key and value. */
+static int read_details(struct bytes_reader *r, const struct shape *shape, struct kv_op *op)
+{
+    int err = shape->condition ? read_condition(r, &op->condition) : 0;
+    if (err)
+        return err;
+    if (shape->want_prev) {
+        uint8_t want_prev = bytes_read_u8(r);
+        if (want_prev > 1)
+            return ERR_INVALID;
+        op->want_prev = want_prev;
+    }
+    if (shape->by)
+        op->by = (int64_t)bytes_read_u64(r);
+    if (shape->max)
+        op->max = bytes_read_varint(r);
+    if (shape->attrs)
+        err = read_string(r, LIMIT_ATTRS_BYTES, &op->attrs, &op->attrs_len);
+    if (op->type == KV_OP_REMOVE_PREFIX && op->max > LIMIT_REMOVE_KEYS)
+        return ERR_TOO_LARGE;
+    return err ? err : bytes_reader_ok(r) ? 0 : ERR_INVALID;
+}
+
 static int read_op(struct bytes_reader *r, struct kv_op *ret_op)
 {
     struct kv_op op = {.type = bytes_read_u8(r)};
-    if (op.type != KV_OP_SET && op.type != KV_OP_DELETE)
+    const struct shape *shape = shape_of(op.type);
+    if (!shape)
         return ERR_INVALID;
     int err = read_string(r, LIMIT_KEY_BYTES, &op.key, &op.key_len);
     if (err)
         return err;
-    if (op.key_len == 0)
+    if (op.key_len == 0 && op.type != KV_OP_REMOVE_PREFIX)
         return ERR_INVALID;
-    if (op.type == KV_OP_SET) {
+    if (!shape->is_batched)
+        err = read_details(r, shape, &op);
+    if (!err && shape->value)
         err = read_string(r, LIMIT_VALUE_BYTES, &op.value, &op.value_len);
-        if (err)
-            return err;
-    }
+    if (err)
+        return err;
     *ret_op = op;
     return 0;
 }
 
 /* All operations are there and nothing follows them. */
-static int check_ops(struct bytes_reader ops, size_t n_ops)
+static int check_ops(struct bytes_reader ops, enum kv_kind kind, size_t n_ops)
 {
     for (size_t i = 0; i < n_ops; i++) {
         struct kv_op op;
         int err = read_op(&ops, &op);
         if (err)
             return err;
+        if (kind == KV_BATCH && !shape_of(op.type)->is_batched)
+            return ERR_INVALID;
     }
     return bytes_reader_done(&ops) ? 0 : ERR_INVALID;
 }
@@ -115,7 +192,7 @@ static int open_body(struct bytes_reader *r, struct kv_command_reader *command)
         return ERR_TOO_LARGE;
     command->n_ops = (size_t)n_ops;
     command->ops = *r;
-    return check_ops(*r, command->n_ops);
+    return check_ops(*r, command->kind, command->n_ops);
 }
 
 int kv_body_check(const void *p, size_t len)
@@ -135,7 +212,7 @@ bool kv_body_grows(const void *p, size_t len)
     if (open_body(&r, &command) != 0)
         return true;
     while (kv_op_next(&command.ops, &op))
-        if (op.type == KV_OP_SET)
+        if (op.type != KV_OP_DELETE && op.type != KV_OP_REMOVE && op.type != KV_OP_REMOVE_PREFIX)
             return true;
     return false;
 }
@@ -204,28 +281,4 @@ void kv_command_free(struct kv_command *command)
 {
     MEM_FREE(command->ops);
     command->n_ops = 0;
-}
-
-/* ---- answers ---- */
-
-void kv_answer_put(struct buf *out, const struct kv_answer_item *item)
-{
-    buf_put_u8(out, (uint8_t)item->what);
-    if (item->what == KV_ANSWER_OLD)
-        buf_put_string(out, item->value, item->value_len);
-}
-
-bool kv_answer_next(struct bytes_reader *r, struct kv_answer_item *ret_item)
-{
-    uint8_t what = bytes_read_u8(r);
-    if (!bytes_reader_ok(r) || what > KV_ANSWER_SET)
-        return false;
-    struct kv_answer_item item = {.what = what};
-    if (what == KV_ANSWER_OLD) {
-        item.value = bytes_read_string(r, LIMIT_VALUE_BYTES, &item.value_len);
-        if (!item.value)
-            return false;
-    }
-    *ret_item = item;
-    return true;
 }

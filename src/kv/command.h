@@ -9,6 +9,19 @@
  * by the node that the client talked to. `since` is
  * member_since, `back` is seq - floor. Kinds and
  * operation numbers not listed are reserved for transactions and leases.
+ *
+ * An operation is its number as u8, and then (strings with their length before
+ * them, max as varint, by as u64 in two's complement):
+ *
+ *      Set            key, value
+ *      Delete         key
+ *      Put            key, condition, want_prev u8, attrs, value
+ *      Remove         key, condition, want_prev u8
+ *      Remove-prefix  prefix, max
+ *      Incr           key, condition, by
+ *      Append         key, condition, max, value
+ *
+ * A condition is `what` as u8, and for KV_IF_REVISION the revision as varint.
  */
 #ifndef KV_COMMAND_H
 #define KV_COMMAND_H
@@ -21,6 +34,7 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "base/uuid.h"
+#include "kv/answer.h"
 
 #define KV_COMMAND_VERSION  1
 #define KV_ORIGIN_BYTES_MAX (1 + 16 + 4 * 10)
@@ -50,16 +64,35 @@ enum kv_kind {
 };
 
 enum kv_op_type {
-    KV_OP_SET = 1,
+    KV_OP_SET = 1, /* the classic two: alone or in a batch */
     KV_OP_DELETE = 2,
+    KV_OP_PUT = 3, /* those of /v1 are alone in their command */
+    KV_OP_REMOVE = 4,
+    KV_OP_REMOVE_PREFIX = 5, /* all keys that begin so, in one step */
+    KV_OP_INCR = 6,          /* a decimal number; what is not there counts as 0 */
+    KV_OP_APPEND = 7,        /* what is not there counts as empty */
+};
+
+/* What must hold of the key, or nothing is changed (KV_MISMATCH). */
+struct kv_condition {
+    enum { KV_IF_ANY, KV_IF_ABSENT, KV_IF_EXISTS, KV_IF_REVISION } what;
+    uint64_t revision; /* KV_IF_REVISION: the key is there and has this one */
 };
 
 struct kv_op {
     enum kv_op_type type;
-    const uint8_t *key; /* borrowed, 1 to LIMIT_KEY_BYTES */
+    const uint8_t
+        *key; /* borrowed, 1 to LIMIT_KEY_BYTES; Remove-prefix: the prefix, may be empty */
     size_t key_len;
-    const uint8_t *value; /* borrowed; Set only */
+    const uint8_t *value; /* borrowed; Set, Put, Append */
     size_t value_len;
+    const uint8_t *attrs; /* borrowed; Put: see kv/attrs.h. Incr and Append keep those of the key */
+    size_t attrs_len;
+    struct kv_condition condition; /* Put, Remove, Incr, Append */
+    bool want_prev;                /* Put, Remove: the answer holds what was there before */
+    int64_t by;                    /* Incr */
+    uint64_t
+        max; /* Append: bytes of the whole value; Remove-prefix: keys, at most LIMIT_REMOVE_KEYS */
 };
 
 /* Appends a body to out. The operations must be within the limits. */
@@ -82,7 +115,8 @@ MUST_CHECK int kv_command_decode(const void *p, size_t len, struct kv_command *r
 void kv_command_free(struct kv_command *command);
 /* Checks a body alone (from a peer that forwards) without keeping anything. */
 MUST_CHECK int kv_body_check(const void *p, size_t len);
-/* Whether a body that was checked sets anything, so that what is kept may grow by it. */
+/* Whether a body that was checked may make what is kept grow: all but Delete, Remove and
+ * Remove-prefix. */
 bool kv_body_grows(const void *p, size_t len);
 
 /* The same without an array of its own: a command checked whole, to be read
@@ -97,20 +131,5 @@ struct kv_command_reader {
 MUST_CHECK int kv_command_open(const void *p, size_t len, struct kv_command_reader *ret_reader);
 /* The next operation of an opened command; false after the last one. */
 bool kv_op_next(struct bytes_reader *r, struct kv_op *ret_op);
-
-/* The answer of one command: what each operation found. */
-struct kv_answer_item {
-    enum {
-        KV_ANSWER_NONE,
-        KV_ANSWER_OLD,
-        KV_ANSWER_SET
-    } what;               /* no old value; old value; "as you set it" */
-    const uint8_t *value; /* KV_ANSWER_OLD: borrowed */
-    size_t value_len;
-};
-/* Answer bytes: for each operation `what` as u8, and after OLD the value with its length. */
-void kv_answer_put(struct buf *out, const struct kv_answer_item *item);
-/* Reads item after item from answer bytes; false at the end or when malformed. */
-bool kv_answer_next(struct bytes_reader *r, struct kv_answer_item *ret_item);
 
 #endif

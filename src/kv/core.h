@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The inside of struct kv, for the files of kv/ that share it.
+ * The inside of struct kv, for the files of kv/ that share it:
+ *
+ *      kv.c          commands: opened, admitted, carried out, answered
+ *      records.c     what a key has, and writing over it
+ *      operations.c  each operation on one key
+ *      removal.c     all keys of a prefix, slice by slice
+ *      checkpoint.c  made, frozen, replaced
  */
 #ifndef KV_CORE_H
 #define KV_CORE_H
@@ -10,6 +16,19 @@
 #include "kv/memtable.h"
 #include "kv/session.h"
 
+/* A Remove-prefix on its way: first everything is counted, then removed. */
+struct removal {
+    bool under_way;
+    bool counted;
+    uint8_t prefix[LIMIT_KEY_BYTES];
+    size_t prefix_len;
+    uint64_t max;
+    uint64_t n_found, n_removed;
+    uint8_t last[LIMIT_KEY_BYTES]; /* the last key passed; length 0: none yet */
+    size_t last_len;
+    struct session_answer *answer; /* borrowed: its place in the session */
+};
+
 struct kv {
     /* What a view takes references of; changed under the owner's lock. */
     struct memtable *active;
@@ -19,12 +38,14 @@ struct kv {
     _Atomic uint64_t published;
 
     /* The writer's alone: */
-    struct kv_pos applied;
+    struct kv_pos applied;      /* the last entry that is whole */
+    struct kv_pos at;           /* of the entry that is being applied, or applied */
     struct kv_base_view *below; /* of base; NULL: not needed since the last kv_end_batch() */
     uint64_t n_keys;
     uint64_t bytes;
     uint64_t digest; /* kv/digest.h */
     struct session_table *sessions;
+    struct removal removal;
     struct buf answer;                /* of the last command; reused */
     uint8_t all_set[LIMIT_BATCH_OPS]; /* the answer of as many Sets */
 };
@@ -34,10 +55,40 @@ static inline void kv_publish(struct kv *kv)
     atomic_store_explicit(&kv->published, kv->applied.index, memory_order_release);
 }
 
+/* ---- records.c ---- */
+
+/* The live value that the newest source has, and where the key's place in the active memtable is,
+ * valid until the next write. NOT_FOUND, or what went wrong in the base. The value is borrowed
+ * until the next find or end of the batch. */
+MUST_CHECK int records_find(struct kv *kv, const void *key, size_t key_len,
+                            struct memtable_place *ret_place, struct kv_value *ret_value);
 /* Writes a record, which may be a tombstone, at its place in the active memtable instead of the
  * live value that was found there or below; NULL: there was none. Every change goes through here:
  * it keeps the counts and the digest. */
-void kv_replace(struct kv *kv, struct memtable_place *place, const struct kv_value *old,
-                const struct kv_record *new);
+void records_replace(struct kv *kv, struct memtable_place *place, const struct kv_value *old,
+                     const struct kv_record *new);
+/* Writes value->data and value->attrs over old, NULL when the key was not there; fills in the rest
+ * of *value. */
+void records_put(struct kv *kv, struct memtable_place *place, const struct kv_op *op,
+                 const struct kv_value *old, struct kv_value *value);
+/* Removes what is there. */
+void records_delete(struct kv *kv, struct memtable_place *place, const void *key, size_t key_len,
+                    const struct kv_value *old);
+/* Everything as of now, tombstones too, as kv_merge_new(). To be closed before the end of the
+ * batch; writing goes on meanwhile. */
+struct kv_cursor *records_cursor(struct kv *kv);
+
+/* ---- operations.c ---- */
+
+/* Carries an operation on one key out and appends its answer to kv->answer. */
+MUST_CHECK int operation_apply(struct kv *kv, const struct kv_op *op);
+
+/* ---- removal.c ---- */
+
+/* The operation is taken on; removal_step() carries it out. */
+void removal_begin(struct kv *kv, const struct kv_op *op, struct session_answer *answer);
+/* A slice of it. When nothing is left to do it is no more under way, and its answer is appended to
+ * kv->answer. */
+MUST_CHECK int removal_step(struct kv *kv);
 
 #endif

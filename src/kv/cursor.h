@@ -12,14 +12,16 @@
 
 #include "base/err.h"
 
-/* A value and what is known about its key. Whose memory `data` is, and how long
- * it stays, is said by the function that gives it. */
+/* A value and what is known about its key. Whose memory `data` and `attrs` are,
+ * and how long they stay, is said by the function that gives it. */
 struct kv_value {
     const uint8_t *data;
     size_t len;
     uint64_t revision;        /* log index of the last write of this key */
     uint64_t create_revision; /* log index that created it */
     uint64_t version;         /* writes since then, from 1 */
+    const uint8_t *attrs;     /* see kv/attrs.h; at most LIMIT_ATTRS_BYTES */
+    size_t attrs_len;
 };
 
 /* What one place knows of one key. Absolute: it replaces whatever an older

@@ -1,105 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * The state machine: a command is opened, admitted by its node's session, and
- * carried out on the active memtable. Old values come from there, from the
- * frozen memtable or from the base. Nothing here depends on anything but the log.
+ * The state machine: a command is opened, admitted by its node's session,
+ * carried out and answered. Nothing here depends on anything but the log.
  */
 #include "kv/kv.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "kv/core.h"
-#include "kv/digest.h"
 
-static void advance(struct kv *kv, struct kv_pos pos)
+static void begin(struct kv *kv, struct kv_pos pos)
 {
+    ASSERT(!kv->removal.under_way);
     ASSERT(pos.index > kv->applied.index);
     ASSERT(pos.term >= kv->applied.term);
-    kv->applied = pos;
+    kv->at = pos;
 }
 
-/* ---- old records ---- */
-
-void kv_end_batch(struct kv *kv)
+/* The entry is whole: views may see it. */
+static void finish(struct kv *kv)
 {
-    if (kv->below)
-        kv->below->ops->close(kv->below);
-    kv->below = NULL;
-}
-
-static int get_from_base(struct kv *kv, const void *key, size_t key_len, struct kv_value *ret_value)
-{
-    if (!kv->base)
-        return ERR_NOT_FOUND;
-    if (!kv->below)
-        kv->below = kv->base->ops->view(kv->base);
-    return kv->below->ops->get(kv->below, key, key_len, ret_value);
-}
-
-static int get_below_active(struct kv *kv, const void *key, size_t key_len,
-                            struct kv_value *ret_value)
-{
-    struct kv_record r;
-    if (kv->frozen && memtable_get(kv->frozen, key, key_len, MEMTABLE_NEWEST, &r) == 0) {
-        if (r.deleted)
-            return ERR_NOT_FOUND;
-        *ret_value = r.value;
-        return 0;
-    }
-    int err = get_from_base(kv, key, key_len, ret_value);
-    if (err == ERR_TIMEOUT) { /* the process was stopped in the middle of a batch */
-        kv_end_batch(kv);
-        err = get_from_base(kv, key, key_len, ret_value);
-    }
-    return err;
-}
-
-/* The live value that the newest source has, and where the key's place in the active memtable is.
- * NOT_FOUND, or what went wrong in the base. */
-static int look_up(struct kv *kv, const void *key, size_t key_len, struct memtable_place *ret_place,
-                   struct kv_value *ret_value)
-{
-    struct kv_record r;
-    if (!memtable_find(kv->active, key, key_len, ret_place, &r))
-        return get_below_active(kv, key, key_len, ret_value);
-    if (r.deleted)
-        return ERR_NOT_FOUND;
-    *ret_value = r.value;
-    return 0;
-}
-
-int kv_get(struct kv *kv, const void *key, size_t key_len, struct kv_value *ret_value)
-{
-    struct memtable_place place;
-    return look_up(kv, key, key_len, &place, ret_value);
-}
-
-/* ---- new records ---- */
-
-/* The memtable remembers the digest of what it has; below it is made from the value again. */
-static uint64_t digest_of_old(const struct memtable_place *place, const struct kv_value *old,
-                              const struct kv_record *new)
-{
-    if (!old || place->node)
-        return old ? place->digest : 0;
-    struct kv_record record = {.key = new->key, .key_len = new->key_len, .value = *old};
-    return kv_record_digest(&record);
-}
-
-void kv_replace(struct kv *kv, struct memtable_place *place, const struct kv_value *old,
-                const struct kv_record *new)
-{
-    kv->digest -= digest_of_old(place, old, new);
-    if (old) {
-        kv->n_keys--;
-        kv->bytes -= new->key_len + old->len;
-    }
-    if (!new->deleted) {
-        kv->n_keys++;
-        kv->bytes += new->key_len + new->value.len;
-    }
-    place->digest = kv_record_digest(new);
-    kv->digest += place->digest;
-    memtable_put(kv->active, place, new);
+    kv->applied = kv->at;
+    kv_publish(kv);
 }
 
 /* ---- commands ---- */
@@ -129,50 +50,14 @@ static int check_answer_fits(struct kv *kv, const struct kv_command_reader *comm
     return 0;
 }
 
-static int set_key(struct kv *kv, const struct kv_op *op)
+/* Only Sets leave no bytes. */
+static void keep_answer(struct kv *kv, struct session_answer *answer, bool only_sets)
 {
-    struct memtable_place place;
-    struct kv_value old;
-    struct kv_record new = {
-        .key = op->key,
-        .key_len = op->key_len,
-        .value = {op->value, op->value_len, kv->applied.index, kv->applied.index, 1},
-    };
-    int err = look_up(kv, op->key, op->key_len, &place, &old);
-    if (err && err != ERR_NOT_FOUND)
-        return err;
-    if (err == 0) {
-        new.value.create_revision = old.create_revision;
-        new.value.version = old.version + 1;
-    }
-    kv_replace(kv, &place, err == 0 ? &old : NULL, &new);
-    buf_put_u8(&kv->answer, KV_ANSWER_SET);
-    return 0;
+    answer->len = (uint32_t)kv->answer.len;
+    if (!only_sets)
+        answer->bytes = mem_dup(kv->answer.data, kv->answer.len);
 }
 
-static int delete_key(struct kv *kv, const struct kv_op *op)
-{
-    struct kv_answer_item item = {.what = KV_ANSWER_NONE};
-    struct memtable_place place;
-    struct kv_value old;
-    struct kv_record tombstone = {
-        .key = op->key,
-        .key_len = op->key_len,
-        .deleted = true,
-        .value = {.revision = kv->applied.index},
-    };
-    int err = look_up(kv, op->key, op->key_len, &place, &old);
-    if (err && err != ERR_NOT_FOUND)
-        return err;
-    if (err == 0)
-        item = (struct kv_answer_item){KV_ANSWER_OLD, old.data, old.len};
-    kv_answer_put(&kv->answer, &item);
-    if (err == 0)
-        kv_replace(kv, &place, &old, &tombstone);
-    return 0;
-}
-
-/* Carries out every operation and leaves the answer; NULL bytes: only Sets. */
 static int carry_out(struct kv *kv, struct kv_command_reader *command,
                      struct session_answer *answer)
 {
@@ -180,14 +65,16 @@ static int carry_out(struct kv *kv, struct kv_command_reader *command,
     bool only_sets = true;
     buf_clear(&kv->answer);
     while (kv_op_next(&command->ops, &op)) {
+        if (op.type == KV_OP_REMOVE_PREFIX) { /* the only one of its command */
+            removal_begin(kv, &op, answer);
+            return 0;
+        }
         only_sets = only_sets && op.type == KV_OP_SET;
-        int err = op.type == KV_OP_SET ? set_key(kv, &op) : delete_key(kv, &op);
+        int err = operation_apply(kv, &op);
         if (err)
             return err;
     }
-    answer->len = (uint32_t)kv->answer.len;
-    if (!only_sets)
-        answer->bytes = mem_dup(kv->answer.data, kv->answer.len);
+    keep_answer(kv, answer, only_sets);
     return 0;
 }
 
@@ -200,11 +87,22 @@ static int apply_first_time(struct kv *kv, struct kv_command_reader *command,
         if (err)
             return err;
     }
-    answer->pos = kv->applied;
+    answer->pos = kv->at;
     if (fits)
         return carry_out(kv, command, answer);
     answer->err = ERR_TOO_LARGE;
     return 0;
+}
+
+static void tell(const struct kv *kv, const struct session_answer *answer,
+                 struct kv_result *ret_result)
+{
+    *ret_result = (struct kv_result){
+        .err = answer->err,
+        .pos = answer->pos,
+        .answer = answer->bytes ? answer->bytes : kv->all_set,
+        .answer_len = answer->len,
+    };
 }
 
 /* Without telling the views. */
@@ -222,31 +120,62 @@ static int apply_command(struct kv *kv, const void *command, size_t len,
     int err = answer->pos.index == 0 ? apply_first_time(kv, &reader, answer) : 0;
     if (err)
         return err;
-    ret_result->err = answer->err;
-    ret_result->pos = answer->pos;
-    ret_result->answer = answer->bytes ? answer->bytes : kv->all_set;
-    ret_result->answer_len = answer->len;
+    if (kv->removal.under_way)
+        *ret_result = (struct kv_result){.more = true};
+    else
+        tell(kv, answer, ret_result);
     return 0;
+}
+
+int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
+                   struct kv_result *ret_result)
+{
+    struct kv_result result;
+    begin(kv, pos);
+    int err = apply_command(kv, command, len, &result);
+    if (err)
+        return err;
+    if (!result.more)
+        finish(kv);
+    *ret_result = result;
+    return 0;
+}
+
+int kv_apply_more(struct kv *kv, struct kv_result *ret_result)
+{
+    ASSERT(kv->removal.under_way);
+    int err = removal_step(kv);
+    if (err)
+        return err;
+    if (kv->removal.under_way) {
+        *ret_result = (struct kv_result){.more = true};
+        return 0;
+    }
+    keep_answer(kv, kv->removal.answer, false);
+    tell(kv, kv->removal.answer, ret_result);
+    finish(kv);
+    return 0;
+}
+
+bool kv_is_applying(const struct kv *kv)
+{
+    return kv->removal.under_way;
 }
 
 int kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
              struct kv_result *ret_result)
 {
-    struct kv_result result;
-    advance(kv, pos);
-    int err = apply_command(kv, command, len, &result);
-    if (err)
-        return err;
-    kv_publish(kv);
-    *ret_result = result;
-    return 0;
+    int err = kv_apply_begin(kv, pos, command, len, ret_result);
+    while (err == 0 && ret_result->more)
+        err = kv_apply_more(kv, ret_result);
+    return err;
 }
 
 void kv_apply_members(struct kv *kv, struct kv_pos pos, const struct uuid ids[], unsigned n)
 {
-    advance(kv, pos);
+    begin(kv, pos);
     session_table_set_members(kv->sessions, pos.index, ids, n);
-    kv_publish(kv);
+    finish(kv);
 }
 
 uint64_t kv_member_since(const struct kv *kv, struct uuid node)
@@ -256,8 +185,8 @@ uint64_t kv_member_since(const struct kv *kv, struct uuid node)
 
 void kv_apply_nothing(struct kv *kv, struct kv_pos pos)
 {
-    advance(kv, pos);
-    kv_publish(kv);
+    begin(kv, pos);
+    finish(kv);
 }
 
 struct kv_pos kv_applied(const struct kv *kv)

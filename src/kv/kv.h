@@ -44,6 +44,7 @@ MUST_CHECK int kv_restore(const void *meta, size_t len, struct kv_base *base, st
 void kv_free(struct kv **kv);
 
 struct kv_result {
+    bool more; /* kv_apply_begin(), kv_apply_more(): not finished, the rest has no meaning yet */
     /* 0, or what left the state as it was, the same everywhere: STALE; INVALID (not decodable);
      * TOO_LARGE (old values of a batch's Deletes would make an answer beyond KV_ANSWER_BYTES_MAX)
      */
@@ -58,6 +59,16 @@ struct kv_result {
  * applied or frozen any more. */
 MUST_CHECK int kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
                         struct kv_result *ret_result);
+/* The same in slices of some milliseconds, for whoever has something else to do meanwhile: begin,
+ * and then more as long as the result says so. Until then what was applied, and what views show, is
+ * the state before; nothing else may be applied, kv_meta() and kv_get() must not be used and
+ * kv_freeze() is NOT_ALLOWED. kv_drop_frozen() and kv_end_batch() are allowed; kv_install() puts an
+ * end to it. */
+MUST_CHECK int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
+                              struct kv_result *ret_result);
+MUST_CHECK int kv_apply_more(struct kv *kv, struct kv_result *ret_result);
+/* A command was begun and has not been finished. */
+bool kv_is_applying(const struct kv *kv);
 /* The writer reads the base through one view from an apply or get on until this is called, after
  * each batch, or memtables change. */
 void kv_end_batch(struct kv *kv);
@@ -70,7 +81,7 @@ void kv_apply_members(struct kv *kv, struct kv_pos pos, const struct uuid ids[],
 /* Notes that an entry without meaning for the state was passed. */
 void kv_apply_nothing(struct kv *kv, struct kv_pos pos);
 
-/* The last position applied. */
+/* The last position applied as a whole. */
 struct kv_pos kv_applied(const struct kv *kv);
 /* The digest of all records there (kv/digest.h). */
 uint64_t kv_digest(const struct kv *kv);
@@ -104,8 +115,8 @@ struct kv_frozen {
     struct buf meta;
     struct memtable *records; /* a reference */
 };
-/* The active memtable becomes the frozen one and a new one begins. NOT_ALLOWED while there is one.
- * The caller owns *ret_frozen. */
+/* The active memtable becomes the frozen one and a new one begins. NOT_ALLOWED while there is one,
+ * and in the middle of a command. The caller owns *ret_frozen. */
 MUST_CHECK int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen);
 /* All frozen records in key order, tombstones too. Owned by the caller, any number at a time, to be
  * closed before the frozen. */

@@ -34,8 +34,11 @@ struct version {
     uint64_t version;
     uint32_t len;
     bool deleted;
-    uint8_t data[]; /* len bytes */
+    uint8_t attrs_len;
+    uint8_t data[]; /* len bytes, then attrs_len bytes of attributes */
 };
+
+#define DELETED UINT32_MAX /* in place of a length */
 
 struct memtable_node {
     _Atomic(const struct version *) newest;
@@ -43,8 +46,8 @@ struct memtable_node {
     uint8_t height;
     /* The writer's own, what the newest version says: it need not be fetched to write the next one,
      * which saves a cache miss per write. */
-    bool deleted;
-    uint32_t len;
+    uint8_t attrs_len;
+    uint32_t len; /* DELETED: a tombstone */
     uint64_t revision;
     uint64_t create_revision;
     uint64_t version;
@@ -187,7 +190,13 @@ static struct kv_record record_of(const struct memtable_node *n, const struct ve
         .key = node_key(n),
         .key_len = n->key_len,
         .deleted = v->deleted,
-        .value = {v->data, v->len, v->revision, v->create_revision, v->version},
+        .value = {.data = v->data,
+                  .len = v->len,
+                  .revision = v->revision,
+                  .create_revision = v->create_revision,
+                  .version = v->version,
+                  .attrs = v->data + v->len,
+                  .attrs_len = v->attrs_len},
     };
 }
 
@@ -205,11 +214,18 @@ static const struct version *version_at(const struct memtable_node *n, uint64_t 
 static struct kv_record newest_record(const struct memtable_node *n)
 {
     const struct version *v = atomic_load_explicit(&n->newest, memory_order_relaxed);
+    size_t len = n->len == DELETED ? 0 : n->len;
     return (struct kv_record){
         .key = node_key(n),
         .key_len = n->key_len,
-        .deleted = n->deleted,
-        .value = {v->data, n->len, n->revision, n->create_revision, n->version},
+        .deleted = n->len == DELETED,
+        .value = {.data = v->data,
+                  .len = len,
+                  .revision = n->revision,
+                  .create_revision = n->create_revision,
+                  .version = n->version,
+                  .attrs = v->data + len,
+                  .attrs_len = n->attrs_len},
     };
 }
 
@@ -237,23 +253,27 @@ static unsigned random_height(struct memtable *m)
 
 static struct version *version_new(struct memtable *m, const struct kv_record *record)
 {
-    struct version *v = arena_alloc(m, offsetof(struct version, data) + record->value.len);
+    struct version *v = arena_alloc(m, offsetof(struct version, data) + record->value.len +
+                                           record->value.attrs_len);
     v->older = NULL;
     v->revision = record->value.revision;
     v->create_revision = record->value.create_revision;
     v->version = record->value.version;
     v->len = (uint32_t)record->value.len;
     v->deleted = record->deleted;
+    v->attrs_len = (uint8_t)record->value.attrs_len;
     if (v->len)
         memcpy(v->data, record->value.data, v->len);
+    if (v->attrs_len)
+        memcpy(v->data + v->len, record->value.attrs, v->attrs_len);
     return v;
 }
 
 /* Brings the writer's own notes in n up to date. */
 static void note_newest(struct memtable_node *n, const struct kv_record *record, uint64_t digest)
 {
-    n->deleted = record->deleted;
-    n->len = (uint32_t)record->value.len;
+    n->len = record->deleted ? DELETED : (uint32_t)record->value.len;
+    n->attrs_len = (uint8_t)record->value.attrs_len;
     n->revision = record->value.revision;
     n->create_revision = record->value.create_revision;
     n->version = record->value.version;
@@ -292,6 +312,7 @@ void memtable_put(struct memtable *m, struct memtable_place *place, const struct
 {
     ASSERT(record->key_len >= 1 && record->key_len <= LIMIT_KEY_BYTES);
     ASSERT(record->value.len <= LIMIT_VALUE_BYTES);
+    ASSERT(record->value.attrs_len <= LIMIT_ATTRS_BYTES);
     struct memtable_node *n = place->node;
     if (!n) {
         insert(m, place, record);

@@ -41,7 +41,7 @@ struct memtable_place {
 bool memtable_find(struct memtable *m, const void *key, size_t key_len,
                    struct memtable_place *ret_place, struct kv_record *ret_record);
 /* Adds a version of record->key at the place that memtable_find() gave for it; its
- * value.revision is not below any there. Copies key and value. */
+ * value.revision is not below any there. Copies key, value and attributes. */
 void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record);
 /* All memory held: the blocks of the arena and the memtable itself. */
 uint64_t memtable_bytes(const struct memtable *m);

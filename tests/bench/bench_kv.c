@@ -20,7 +20,11 @@ static void set_random(struct kv *kv, struct buf *command, struct rng *rng, unsi
     char key[40], value[32] = "thirty-two bytes of a value ....";
     uint8_t header[KV_ORIGIN_BYTES_MAX];
     int len = snprintf(key, sizeof key, "app/key-%08" PRIu64, rng_range(rng, 0, n_keys - 1));
-    struct kv_op op = {KV_OP_SET, (uint8_t *)key, (size_t)len, (uint8_t *)value, sizeof value};
+    struct kv_op op = {.type = KV_OP_SET,
+                       .key = (uint8_t *)key,
+                       .key_len = (size_t)len,
+                       .value = (uint8_t *)value,
+                       .value_len = sizeof value};
     struct kv_origin origin = {NODE, 1, seq, seq > 256 ? seq - 256 : 1, 1};
     struct kv_result result;
     buf_clear(command);

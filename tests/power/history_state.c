@@ -108,8 +108,11 @@ static struct kv_record record_of(const struct run *r, unsigned k, struct buf *k
     struct kv_record record = {.key = key->data, .key_len = key->len, .deleted = !is->live};
     record.value.revision = is->revision;
     if (is->live)
-        record.value = (struct kv_value){value->data, value->len, is->revision, is->create_revision,
-                                         is->version};
+        record.value = (struct kv_value){.data = value->data,
+                                         .len = value->len,
+                                         .revision = is->revision,
+                                         .create_revision = is->create_revision,
+                                         .version = is->version};
     return record;
 }
 

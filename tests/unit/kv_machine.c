@@ -86,6 +86,7 @@ uint32_t kv_view_crc(struct kv_view *view)
         memcpy(last, key, sizeof key);
         crc = crc32c(crc, r.key, r.key_len);
         crc = crc32c(crc, r.value.data, r.value.len);
+        crc = crc32c(crc, r.value.attrs, r.value.attrs_len);
         crc = crc32c(crc, numbers, sizeof numbers);
         assert_true(!r.deleted && r.value.revision <= kv_view_index(view));
     }

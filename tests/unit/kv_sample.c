@@ -40,10 +40,14 @@ static void encode(const struct kv *kv, const struct command *c, struct buf *out
                                kv_member_since(kv, nodes[c->node])};
     for (unsigned i = 0; i < c->n_ops; i++) {
         const char *text = c->ops[i], *equals = strchr(text, '=');
-        ops[i] = (struct kv_op){.type = KV_OP_DELETE, (const uint8_t *)text, strlen(text), NULL, 0};
+        ops[i] = (struct kv_op){
+            .type = KV_OP_DELETE, .key = (const uint8_t *)text, .key_len = strlen(text)};
         if (equals)
-            ops[i] = (struct kv_op){KV_OP_SET, (const uint8_t *)text, (size_t)(equals - text),
-                                    (const uint8_t *)equals + 1, strlen(equals + 1)};
+            ops[i] = (struct kv_op){.type = KV_OP_SET,
+                                    .key = (const uint8_t *)text,
+                                    .key_len = (size_t)(equals - text),
+                                    .value = (const uint8_t *)equals + 1,
+                                    .value_len = strlen(equals + 1)};
     }
     buf_append(out, header, kv_origin_encode(&origin, header));
     kv_body_encode(c->n_ops > 1 ? KV_BATCH : KV_SINGLE, ops, c->n_ops, out);

@@ -29,7 +29,7 @@ struct view {
     struct mem_base *base;    /* a reference */
     struct generation *generation;
     unsigned epoch;
-    uint8_t *lent; /* the value of the last get */
+    void *lent; /* the value of the last get */
 };
 
 struct cursor {
@@ -48,11 +48,23 @@ static struct generation *generation_new(void)
     return g;
 }
 
+/* Attributes behind the value, in the same memory. */
+static void value_dup(struct kv_value *value)
+{
+    uint8_t *copy = mem_alloc(value->len + value->attrs_len + 1);
+    if (value->len)
+        memcpy(copy, value->data, value->len);
+    if (value->attrs_len)
+        memcpy(copy + value->len, value->attrs, value->attrs_len);
+    value->data = copy;
+    value->attrs = copy + value->len;
+}
+
 static struct kv_record record_dup(const struct kv_record *r)
 {
     struct kv_record copy = *r;
     copy.key = mem_dup(r->key, r->key_len);
-    copy.value.data = mem_dup(r->value.data, r->value.len);
+    value_dup(&copy.value);
     return copy;
 }
 
@@ -125,7 +137,8 @@ static int view_get(struct kv_base_view *view, const void *key, size_t len,
     if (i == g->n || compare(&g->records[i], key, len) != 0)
         return ERR_NOT_FOUND;
     *ret_value = g->records[i].value;
-    ret_value->data = v->lent = mem_dup(ret_value->data, ret_value->len);
+    value_dup(ret_value);
+    v->lent = (void *)(uintptr_t)ret_value->data;
     return 0;
 }
 

@@ -22,7 +22,11 @@ static struct kv_record record_of(uint64_t i, const void *key, size_t key_len, s
     for (size_t at = 0; at < value_len; at++)
         value_bytes[at] = (uint8_t)rng_next(&rng);
     struct kv_record record = {.key = key, .key_len = key_len};
-    record.value = (struct kv_value){value_bytes, value_len, 1000 + i, 500 + i / 2, 1 + i % 300};
+    record.value = (struct kv_value){.data = value_bytes,
+                                     .len = value_len,
+                                     .revision = 1000 + i,
+                                     .create_revision = 500 + i / 2,
+                                     .version = 1 + i % 300};
     return record;
 }
 

@@ -207,8 +207,11 @@ static void put(struct state_fixture *f, struct run_writer *w, unsigned i, bool 
     } else {
         uint64_t create = m->present ? m->create_revision : f->pos.index;
         *m = (struct model_key){true, rng_next(&f->rng), len, f->pos.index, create, m->version + 1};
-        r.value = (struct kv_value){fixture_value(m->seed, len), len, m->revision,
-                                    m->create_revision, m->version};
+        r.value = (struct kv_value){.data = fixture_value(m->seed, len),
+                                    .len = len,
+                                    .revision = m->revision,
+                                    .create_revision = m->create_revision,
+                                    .version = m->version};
     }
     run_writer_put(w, &r);
 }

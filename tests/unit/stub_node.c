@@ -290,7 +290,11 @@ unsigned stub_node_count(struct node *n, enum node_request_type type)
 
 void stub_node_put(struct node *n, const char *key, const void *value, size_t len)
 {
-    struct kv_op op = {KV_OP_SET, (const uint8_t *)key, strlen(key), value, len};
+    struct kv_op op = {.type = KV_OP_SET,
+                       .key = (const uint8_t *)key,
+                       .key_len = strlen(key),
+                       .value = value,
+                       .value_len = len};
     struct buf body = BUF_INIT;
     struct kv_result result;
     kv_body_encode(KV_SINGLE, &op, 1, &body);

@@ -48,8 +48,11 @@ static int teardown(void **state)
 
 static struct kv_op set_op(const char *key, const char *value)
 {
-    return (struct kv_op){KV_OP_SET, (const uint8_t *)key, strlen(key), (const uint8_t *)value,
-                          strlen(value)};
+    return (struct kv_op){.type = KV_OP_SET,
+                          .key = (const uint8_t *)key,
+                          .key_len = strlen(key),
+                          .value = (const uint8_t *)value,
+                          .value_len = strlen(value)};
 }
 
 static struct kv_op delete_op(const char *key)
@@ -224,8 +227,8 @@ static void test_kv_digest_of_a_record_depends_on_each_field(void **state)
         .key_len = 3,
         .value = {(const uint8_t *)"value", 5, .revision = 9, .create_revision = 7, .version = 2},
     };
-    struct kv_record others[7];
-    for (unsigned i = 0; i < 7; i++)
+    struct kv_record others[8];
+    for (unsigned i = 0; i < 8; i++)
         others[i] = record;
     others[0].key_len = 2;
     others[1].value.len = 4;
@@ -234,7 +237,10 @@ static void test_kv_digest_of_a_record_depends_on_each_field(void **state)
     others[4].value.version++;
     others[5].value.data = (const uint8_t *)"valuf";
     others[6].key = (const uint8_t *)"kez";
-    for (unsigned i = 0; i < 7; i++)
+    others[7].value.len = 4;
+    others[7].value.attrs = record.value.data + 4;
+    others[7].value.attrs_len = 1;
+    for (unsigned i = 0; i < 8; i++)
         assert_true(kv_record_digest(&others[i]) != kv_record_digest(&record));
     others[0].deleted = true;
     assert_true(kv_record_digest(&others[0]) == 0);
@@ -405,7 +411,11 @@ static void test_batch_whose_answer_would_be_too_large_is_refused_for_good(void 
 {
     struct fixture *f = *state;
     uint8_t *value = mem_zalloc(LIMIT_VALUE_BYTES);
-    struct kv_op set = {KV_OP_SET, (const uint8_t *)"big1", 4, value, LIMIT_VALUE_BYTES};
+    struct kv_op set = {.type = KV_OP_SET,
+                        .key = (const uint8_t *)"big1",
+                        .key_len = 4,
+                        .value = value,
+                        .value_len = LIMIT_VALUE_BYTES};
     apply_ops(f, from(NODE_A, 1, 1, 1), KV_SINGLE, &set, 1);
     set.key = (const uint8_t *)"big2";
     apply_ops(f, from(NODE_A, 1, 2, 1), KV_SINGLE, &set, 1);

@@ -30,7 +30,11 @@ static struct kv_record record(const char *key, const char *value, uint64_t revi
         .key = (const uint8_t *)key,
         .key_len = strlen(key),
         .deleted = !value,
-        .value = {(const uint8_t *)value, value ? strlen(value) : 0, revision, revision, 1},
+        .value = {.data = (const uint8_t *)value,
+                  .len = value ? strlen(value) : 0,
+                  .revision = revision,
+                  .create_revision = revision,
+                  .version = 1},
     };
 }
 
@@ -256,7 +260,9 @@ static void write_index(struct shared *s, struct rng *rng, uint64_t index)
     key_of(key, 'a', a);
     key_of(key, 'b', b);
     bytes_put_be(value, index, 8);
-    struct kv_op ops[] = {{type, (uint8_t *)a, 4, value, 8}, {type, (uint8_t *)b, 4, value, 8}};
+    struct kv_op ops[] = {
+        {.type = type, .key = (uint8_t *)a, .key_len = 4, .value = value, .value_len = 8},
+        {.type = type, .key = (uint8_t *)b, .key_len = 4, .value = value, .value_len = 8}};
     struct kv_origin origin = {node, 1, index, index, 1};
     struct kv_result result;
     struct buf command = BUF_INIT;

@@ -219,7 +219,10 @@ static struct kv_record sized(unsigned i, const uint8_t *key, uint8_t *memory, b
         memory[len - 1] = (uint8_t)(set ? i + 2 : 0);
         memory[0] = (uint8_t)(set ? i + 1 : 0);
     }
-    return (struct kv_record){.key = key, .key_len = 1, .value = {memory, len, 9, 8, 7}};
+    return (struct kv_record){
+        .key = key,
+        .key_len = 1,
+        .value = {.data = memory, .len = len, .revision = 9, .create_revision = 8, .version = 7}};
 }
 
 static void test_run_values_of_any_size_are_read_as_written(void **state)
@@ -433,7 +436,10 @@ static struct kv_record numbered(uint64_t i)
 {
     static uint8_t key[4];
     bytes_put_be(key, i, sizeof key);
-    return (struct kv_record){.key = key, .key_len = sizeof key, .value = {key, 0, i, i, 1}};
+    return (struct kv_record){
+        .key = key,
+        .key_len = sizeof key,
+        .value = {.data = key, .revision = i, .create_revision = i, .version = 1}};
 }
 
 static void test_run_of_many_records_has_no_filter_and_all_keys(void **state)
@@ -487,8 +493,13 @@ static void test_run_example_of_the_manual_page_is_what_is_written(void **state)
 {
     (void)state;
     struct buf written = BUF_INIT, example = BUF_INIT, reason = BUF_INIT;
-    struct kv_record record = {
-        .key = (const uint8_t *)"a", .key_len = 1, .value = {(const uint8_t *)"bcdef", 5, 5, 4, 2}};
+    struct kv_record record = {.key = (const uint8_t *)"a",
+                               .key_len = 1,
+                               .value = {.data = (const uint8_t *)"bcdef",
+                                         .len = 5,
+                                         .revision = 5,
+                                         .create_revision = 4,
+                                         .version = 2}};
     struct run_writer *w = run_writer_new_stream(run_sample_sink, &written);
     assert_int_equal(run_writer_put(w, &record), 0);
     assert_int_equal(run_writer_finish(&w, NULL, 0, NULL, &reason), 0);

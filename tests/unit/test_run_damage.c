@@ -223,8 +223,13 @@ static void test_run_cut_short_after_a_run_in_a_value_is_corrupt(void **state)
     struct buf inner = BUF_INIT, outer = BUF_INIT, reason = BUF_INIT;
     run_sample_make(run_sample_small, 3, &inner);
     struct run_writer *w = run_writer_new_stream(run_sample_sink, &outer);
-    struct kv_record record = {
-        .key = (const uint8_t *)"k", .key_len = 1, .value = {inner.data, inner.len, 1, 1, 1}};
+    struct kv_record record = {.key = (const uint8_t *)"k",
+                               .key_len = 1,
+                               .value = {.data = inner.data,
+                                         .len = inner.len,
+                                         .revision = 1,
+                                         .create_revision = 1,
+                                         .version = 1}};
     struct run *r;
     assert_int_equal(run_writer_put(w, &record), 0);
     assert_int_equal(run_writer_finish(&w, NULL, 0, NULL, &reason), 0);

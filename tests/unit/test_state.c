@@ -323,7 +323,12 @@ static void add_scattered(struct state_fixture *f, unsigned first)
     assert_int_equal(run_writer_new(state_run_path(f->state), &w, &f->reason), 0);
     for (unsigned i = first; i < 40000; i += 4) {
         char key[20];
-        struct kv_record r = {(const uint8_t *)key, 0, false, {value, sizeof value, 5, 5, 1}};
+        struct kv_record r = {.key = (const uint8_t *)key,
+                              .value = {.data = value,
+                                        .len = sizeof value,
+                                        .revision = 5,
+                                        .create_revision = 5,
+                                        .version = 1}};
         r.key_len = (size_t)snprintf(key, sizeof key, "scattered-%06u", i);
         run_writer_put(w, &r);
     }

@@ -221,8 +221,13 @@ static void add_round(struct state_fixture *f, uint64_t round)
     for (unsigned i = 0; i < N_GROUP; i++) {
         char key[16];
         size_t len = group_key(i, key), value_len = i % 9 ? 100 : sizeof value;
-        struct kv_record r = {
-            (const uint8_t *)key, len, false, {value, value_len, round, 1, round}};
+        struct kv_record r = {.key = (const uint8_t *)key,
+                              .key_len = len,
+                              .value = {.data = value,
+                                        .len = value_len,
+                                        .revision = round,
+                                        .create_revision = 1,
+                                        .version = round}};
         run_writer_put(w, &r);
     }
     bytes_put_be(meta + 8, round, 8);
