@@ -46,6 +46,7 @@ const struct route route_table[] = {
     PEER("hello", HELLO),
     PEER("form", FORM),
     PEER("digest", DIGEST),
+    PEER("status", STATUS),
 };
 
 const unsigned route_table_n = sizeof route_table / sizeof *route_table;

@@ -31,7 +31,8 @@
     X(NO_SPACE, "no space is left")                                                                \
     X(PERMISSION, "permission denied")                                                             \
     X(UNINITIALIZED, "this node belongs to no cluster yet")                                        \
-    X(SHUTDOWN, "the node is shutting down")
+    X(SHUTDOWN, "the node is shutting down")                                                       \
+    X(NO_QUORUM, "the voters that answer would be no majority")
 
 enum err_code {
     ERR_POSITIVE_NAMES_START = 0,

@@ -6,83 +6,52 @@
  *
  *      START --not leader--> ASKED (the leader) --> done
  *        |
- *        +--add, join--> HELLO (who lives there?) --> PROPOSED --> CATCH_UP --add--> done
- *        |                                                            '--join--> PROMOTED --> done
- *        +--change--> PROMOTED (joint if need be, then uniform) --> done
+ *        +--add, join--> HELLO (who lives there?) --> PROPOSED --> CATCH_UP --> done
+ *        +--promote----------------------------------> PROPOSED --> CATCH_UP --> done
+ *        +--change, remove, demote----------------------------> SETTLING --> done
+ *        +--transfer; remove and demote the leader--> HANDOVER --> done, START
  */
+#include "node/admin.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "node/driver.h"
 
-#define RETRY_MS         50
-#define HELLO_TIMEOUT_MS 2000
-
-enum phase { START, ASKED, HELLO, PROPOSED, CATCH_UP, PROMOTED };
-
-struct admin_op {
-    struct list link;
-    uint64_t id;
-    struct node_request *request;
-    bool of_peer; /* request is a NODE_PEER with this question */
-    struct wire_header question;
-
-    enum wire_admin_op op;
-    struct uuid ids[LIMIT_MEMBERS];
-    unsigned n_ids;
-    uint64_t incarnation; /* of ids[0], learned by HELLO */
-    char addr[LIMIT_ADDR_BYTES + 1];
-
-    enum phase phase;
-    uint64_t deadline_ms, retry_ms;
-    bool attempted;
-    struct raft_pos pos; /* of the configuration proposed */
-    struct {
-        struct raft_pos pos;
-        struct uuid pos_leader;
-        struct uuid id, found, cluster;
-        uint64_t distance;
-    } result;
-};
+#define RETRY_MS        50
+#define ANSWER_SPARE_MS 200 /* kept of the client's time for the leader's answer */
 
 /* ---- the ends ---- */
-
-static void answer_client(struct admin_op *op, int err)
-{
-    struct node_request *r = op->request;
-    r->ret.admin.log_id =
-        (struct node_log_id){op->result.pos.index, op->result.pos.term, op->result.pos_leader};
-    r->ret.admin.id = op->result.id;
-    r->ret.admin.found = op->result.found;
-    r->ret.admin.cluster = op->result.cluster;
-    r->ret.admin.distance = op->result.distance;
-    driver_done(r, err);
-}
 
 static void answer_peer(struct driver *d, struct admin_op *op, int err)
 {
     struct wire_message m = {.header = {.type = WIRE_ADMIN_REPLY}};
     m.admin_reply.err = err;
-    m.admin_reply.pos = op->result.pos;
-    m.admin_reply.pos_leader = op->result.pos_leader;
+    m.admin_reply.pos.index = op->result.log_id.index;
+    m.admin_reply.pos.term = op->result.log_id.term;
+    m.admin_reply.pos_leader = op->result.log_id.leader;
     m.admin_reply.id = op->result.id;
     m.admin_reply.found = op->result.found;
     m.admin_reply.cluster = op->result.cluster;
     m.admin_reply.distance = op->result.distance;
+    m.admin_reply.n_voters = op->result.n_voters;
+    m.admin_reply.n_alive = op->result.n_alive;
     peer_answer(d, op->request, &op->question, &m);
 }
 
-/* Ends the operation. Takes op. */
-static void finish(struct driver *d, struct admin_op *op, int err)
+void admin_finish(struct driver *d, struct admin_op *op, int err)
 {
     list_remove(&op->link);
-    if (op->of_peer)
+    if (op->of_peer) {
         answer_peer(d, op, err);
-    else
-        answer_client(op, err);
+    } else {
+        op->request->ret.admin = op->result;
+        driver_done(op->request, err);
+    }
     mem_free(op);
 }
+
+/* ---- the beginnings ---- */
 
 static struct admin_op *op_new(struct driver *d, struct node_request *r, enum wire_admin_op what)
 {
@@ -95,26 +64,86 @@ static struct admin_op *op_new(struct driver *d, struct node_request *r, enum wi
     return op;
 }
 
+static void add_of_address(struct driver *d, struct node_request *r, enum wire_admin_op what,
+                           const char *addr)
+{
+    struct admin_op *op = op_new(d, r, what);
+    snprintf(op->addr, sizeof op->addr, "%s", addr);
+}
+
+static void add_of_ids(struct driver *d, struct node_request *r, enum wire_admin_op what,
+                       const struct uuid ids[], unsigned n_ids)
+{
+    struct admin_op *op = op_new(d, r, what);
+    op->n_ids = n_ids;
+    memcpy(op->ids, ids, n_ids * sizeof *ids);
+}
+
+static void add_learner(struct driver *d, struct node_request *r)
+{
+    struct admin_op *op = op_new(d, r, WIRE_ADMIN_ADD_LEARNER);
+    op->ids[0] = r->in.add_learner.id;
+    op->n_ids = 1;
+    snprintf(op->addr, sizeof op->addr, "%s", r->in.add_learner.addr);
+}
+
 void admin_add(struct driver *d, struct node_request *r)
 {
+    const struct uuid *id = &r->in.member.id;
     if (!driver_is_member(d)) {
         driver_done(r, ERR_UNINITIALIZED);
         return;
     }
-    if (r->type == NODE_ADD_LEARNER) {
-        struct admin_op *op = op_new(d, r, WIRE_ADMIN_ADD_LEARNER);
-        op->ids[0] = r->in.add_learner.id;
-        op->n_ids = 1;
-        snprintf(op->addr, sizeof op->addr, "%s", r->in.add_learner.addr);
-        return;
+    switch (r->type) {
+    case NODE_ADD_LEARNER:
+        add_learner(d, r);
+        break;
+    case NODE_CHANGE_MEMBERSHIP:
+        add_of_ids(d, r, WIRE_ADMIN_CHANGE, r->in.change_membership.ids,
+                   r->in.change_membership.n_ids);
+        break;
+    case NODE_MEMBER_ADD:
+        add_of_address(d, r,
+                       r->in.member_add.voter ? WIRE_ADMIN_MEMBER_VOTER : WIRE_ADMIN_MEMBER_LEARNER,
+                       r->in.member_add.addr);
+        break;
+    case NODE_MEMBER_REMOVE:
+        add_of_ids(d, r, WIRE_ADMIN_REMOVE, id, 1);
+        break;
+    case NODE_MEMBER_PROMOTE:
+        add_of_ids(d, r, WIRE_ADMIN_PROMOTE, id, 1);
+        break;
+    case NODE_MEMBER_DEMOTE:
+        add_of_ids(d, r, WIRE_ADMIN_DEMOTE, id, 1);
+        break;
+    case NODE_TRANSFER:
+        add_of_ids(d, r, WIRE_ADMIN_TRANSFER, id, 1);
+        break;
+    default:
+        driver_done(r, ERR_INVALID);
     }
-    struct admin_op *op = op_new(d, r, WIRE_ADMIN_CHANGE);
-    op->n_ids = r->in.change_membership.n_ids;
-    memcpy(op->ids, r->in.change_membership.ids, op->n_ids * sizeof *op->ids);
+}
+
+/* Those about one node name one, TRANSFER perhaps nobody: zero. */
+static bool names_what_it_needs(const struct wire_message *m)
+{
+    switch (m->admin.op) {
+    case WIRE_ADMIN_CHANGE:
+        return true;
+    case WIRE_ADMIN_MEMBER_LEARNER:
+    case WIRE_ADMIN_MEMBER_VOTER:
+        return m->admin.addr[0] != 0;
+    default:
+        return m->admin.n_ids == 1;
+    }
 }
 
 void admin_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m)
 {
+    if (!names_what_it_needs(m)) {
+        peer_fail(r, 400, "a command that does not say about whom\n");
+        return;
+    }
     struct admin_op *op = op_new(d, r, m->admin.op);
     op->of_peer = true;
     op->question = m->header;
@@ -131,10 +160,19 @@ void admin_forwarded(struct driver *d, struct node_request *r, const struct wire
 
 /* ---- asking the leader ---- */
 
-static void restart(const struct driver *d, struct admin_op *op)
+void admin_restart(const struct driver *d, struct admin_op *op)
 {
-    op->phase = START;
+    op->phase = ADMIN_START;
     op->retry_ms = d->now_ms + RETRY_MS;
+    op->handed_over &= driver_is_leader(d);
+}
+
+/* What the leader may take of the time that is left: its answer shall come before this node gives
+ * up waiting for it. */
+static uint32_t leaders_share_ms(uint32_t left_ms)
+{
+    uint32_t spare_ms = left_ms / 4;
+    return left_ms - (spare_ms < ANSWER_SPARE_MS ? spare_ms : ANSWER_SPARE_MS);
 }
 
 static void ask_leader(struct driver *d, struct admin_op *op)
@@ -145,220 +183,94 @@ static void ask_leader(struct driver *d, struct admin_op *op)
     uint32_t left_ms = (uint32_t)(op->deadline_ms - d->now_ms);
     struct wire_message m = {.header = peer_header(d, WIRE_ADMIN, leader->id, leader->incarnation)};
     m.admin.op = op->op;
-    m.admin.timeout_ms = left_ms;
+    m.admin.timeout_ms = leaders_share_ms(left_ms);
     m.admin.n_ids = op->n_ids;
     memcpy(m.admin.ids, op->ids, op->n_ids * sizeof *op->ids);
     snprintf(m.admin.addr, sizeof m.admin.addr, "%s", op->addr);
-    op->phase = ASKED;
+    op->phase = ADMIN_ASKED;
+    if (uuid_is_zero(op->leader))
+        op->leader = leader->id;
     exchange_ask(d, EXCHANGE_ADMIN, TRANSPORT_ADMIN, TRANSPORT_CONTROL, move_addr(d, leader),
                  left_ms, &m)
         ->owner = op->id;
 }
 
-static void leader_answered(struct driver *d, struct admin_op *op, int err,
-                            const struct wire_message *m)
+static void take_result(struct admin_op *op, const struct wire_message *m)
 {
-    if (err != 0 || m->admin_reply.err == ERR_NOT_LEADER) {
-        bool refused = m && m->header.type == WIRE_REFUSED; /* for certain not attempted */
-        op->attempted |= err != ERR_UNREACHABLE && err != 0 && !refused;
-        restart(d, op);
-        return;
-    }
-    op->result.pos = m->admin_reply.pos;
-    op->result.pos_leader = m->admin_reply.pos_leader;
+    op->result.log_id = (struct node_log_id){m->admin_reply.pos.index, m->admin_reply.pos.term,
+                                             m->admin_reply.pos_leader};
     op->result.id = m->admin_reply.id;
     op->result.found = m->admin_reply.found;
     op->result.cluster = m->admin_reply.cluster;
     op->result.distance = m->admin_reply.distance;
-    finish(d, op, m->admin_reply.err);
+    op->result.n_voters = m->admin_reply.n_voters;
+    op->result.n_alive = m->admin_reply.n_alive;
 }
 
-/* ---- the leader's part: adding ---- */
-
-static void ask_hello(struct driver *d, struct admin_op *op)
+static bool adds_by_address(const struct admin_op *op)
 {
-    struct wire_message m = {.header = peer_header(d, WIRE_HELLO, UUID_ZERO, 0)};
-    uint64_t left_ms = op->deadline_ms > d->now_ms ? op->deadline_ms - d->now_ms : 1;
-    op->phase = HELLO;
-    exchange_ask(d, EXCHANGE_HELLO, TRANSPORT_HELLO, TRANSPORT_CONTROL, op->addr,
-                 left_ms < HELLO_TIMEOUT_MS ? (uint32_t)left_ms : HELLO_TIMEOUT_MS, &m)
-        ->owner = op->id;
+    return op->op == WIRE_ADMIN_MEMBER_LEARNER || op->op == WIRE_ADMIN_MEMBER_VOTER;
 }
 
-static bool is_configured_peer(const struct driver *d, const char *addr)
+void admin_already_member(struct driver *d, struct admin_op *op, struct uuid id)
 {
-    for (unsigned i = 0; i < d->o.n_peers; i++)
-        if (strcmp(d->o.peers[i], addr) == 0)
-            return true;
-    return false;
-}
-
-static void start_adding(struct driver *d, struct admin_op *op)
-{
-    if (op->op == WIRE_ADMIN_JOIN && !is_configured_peer(d, op->addr)) {
-        finish(d, op, ERR_NOT_ALLOWED);
-        return;
-    }
-    const struct raft_member *m = driver_member(d, op->ids[0]);
-    /* A member that moved speaks for itself (move.c). One that was removed meanwhile does not know.
-     */
-    if (!m && op->op == WIRE_ADMIN_ADD_LEARNER && op->of_peer &&
-        uuid_equal(op->question.from, op->ids[0])) {
-        finish(d, op, ERR_NOT_ALLOWED);
-        return;
-    }
-    if (m && strcmp(m->addr, op->addr) == 0 && op->op == WIRE_ADMIN_ADD_LEARNER)
-        finish(d, op, 0);
-    else if (m && strcmp(m->addr, op->addr) == 0)
-        op->phase = CATCH_UP;
-    else
-        ask_hello(d, op);
-}
-
-/* Proposes the learner; IN_PROGRESS only means to try again soon. */
-static void propose_learner(struct driver *d, struct admin_op *op)
-{
-    struct raft_change c = {.type = RAFT_ADD_LEARNER};
-    c.member.id = op->ids[0];
-    c.member.incarnation = op->incarnation;
-    snprintf(c.member.addr, sizeof c.member.addr, "%s", op->addr);
-    if (driver_member(d, op->ids[0]))
-        c.type = RAFT_UPDATE;
-    int err = raft_change_config(d->raft, &c, 1, &op->pos);
-    if (err == ERR_IN_PROGRESS || err == ERR_NOT_LEADER) {
-        restart(d, op);
-    } else if (err != 0) {
-        finish(d, op, err);
+    op->result.id = id;
+    if (!op->attempted || !adds_by_address(op)) {
+        admin_finish(d, op, ERR_EXISTS);
+    } else if (op->op == WIRE_ADMIN_MEMBER_LEARNER) {
+        admin_finish(d, op, 0);
     } else {
-        op->attempted = true;
-        op->phase = PROPOSED;
+        op->op = WIRE_ADMIN_PROMOTE;
+        op->ids[0] = id;
+        op->n_ids = 1;
+        admin_restart(d, op);
     }
 }
 
-static void hello_answered(struct driver *d, struct admin_op *op, int err,
-                           const struct wire_message *m)
+/* What cannot be told from the outcome of an earlier try of the same command. */
+static bool must_ask_again(const struct admin_op *op, int err)
 {
-    if (err != 0) {
-        finish(d, op, ERR_UNREACHABLE);
-        return;
-    }
-    op->result.id = op->ids[0];
-    op->result.found = m->header.from;
-    if (!uuid_equal(m->header.from, op->ids[0])) {
-        finish(d, op, ERR_ID_MISMATCH);
-        return;
-    }
-    if (!uuid_is_zero(m->header.cluster) && !uuid_equal(m->header.cluster, d->identity.cluster)) {
-        op->result.found = m->header.cluster;
-        op->result.cluster = d->identity.cluster;
-        finish(d, op, ERR_CLUSTER_MISMATCH);
-        return;
-    }
-    op->incarnation = m->header.from_incarnation;
-    propose_learner(d, op);
+    return err == ERR_UNKNOWN || (op->attempted && err == ERR_IN_PROGRESS);
 }
 
-/* A newcomer that was configured as a peer becomes a voter, and takes the place of whoever had its
- * address before: that one lost its disk. */
-static void promote(struct driver *d, struct admin_op *op)
+static void leader_answered(struct driver *d, struct admin_op *op, int err,
+                            const struct wire_message *m)
 {
-    const struct raft_config *c = raft_config(d->raft, NULL);
-    const struct raft_member *m = raft_config_find(c, op->ids[0]);
-    struct raft_change changes[LIMIT_MEMBERS + 1];
-    unsigned n = 0;
-    if (!m) {
-        restart(d, op);
-        return;
-    }
-    changes[n++] = (struct raft_change){RAFT_ADD_VOTER, *m};
-    for (unsigned i = 0; i < c->n_members; i++)
-        if (&c->members[i] != m && strcmp(c->members[i].addr, m->addr) == 0)
-            changes[n++] = (struct raft_change){RAFT_REMOVE, c->members[i]};
-    int err = raft_change_config(d->raft, changes, n, &op->pos);
+    bool refused = m && m->header.type == WIRE_REFUSED; /* for certain not attempted */
     if (err == 0)
-        op->phase = PROMOTED;
-    else if (err == ERR_IN_PROGRESS || err == ERR_NOT_LEADER)
-        restart(d, op);
-    else
-        finish(d, op, err);
-}
-
-/* ---- the leader's part: changing ---- */
-
-static bool is_wanted(const struct admin_op *op, struct uuid id)
-{
-    for (unsigned i = 0; i < op->n_ids; i++)
-        if (uuid_equal(op->ids[i], id))
-            return true;
-    return false;
-}
-
-/* Every voter wanted is there and has caught up. */
-static int judge_wanted(struct driver *d, struct admin_op *op)
-{
-    if (op->n_ids == 0)
-        return ERR_EMPTY;
-    for (unsigned i = 0; i < op->n_ids; i++) {
-        const struct raft_member *m = driver_member(d, op->ids[i]);
-        op->result.id = op->ids[i];
-        if (!m)
-            return ERR_NOT_FOUND;
-        if (!(m->roles & RAFT_VOTER) && !driver_has_caught_up(d, op->ids[i], &op->result.distance))
-            return ERR_LAGGING;
-    }
-    return 0;
-}
-
-static unsigned changes_wanted(const struct driver *d, const struct admin_op *op,
-                               struct raft_change changes[])
-{
-    const struct raft_config *c = raft_config(d->raft, NULL);
-    unsigned n = 0;
-    for (unsigned i = 0; i < c->n_members; i++) {
-        const struct raft_member *m = &c->members[i];
-        bool wanted = is_wanted(op, m->id);
-        if (wanted && !(m->roles & RAFT_VOTER))
-            changes[n++] = (struct raft_change){RAFT_ADD_VOTER, *m};
-        else if (!wanted && raft_member_votes(m))
-            changes[n++] = (struct raft_change){RAFT_REMOVE, *m};
-    }
-    return n;
-}
-
-/* Another change is under way, as opposed to: this leader is too new to make one. */
-static bool other_change_pending(const struct driver *d)
-{
-    return raft_config_is_joint(raft_config(d->raft, NULL)) || !raft_config_is_committed(d->raft);
-}
-
-static void start_changing(struct driver *d, struct admin_op *op)
-{
-    struct raft_change changes[LIMIT_MEMBERS];
-    struct raft_pos config_pos;
-    raft_config(d->raft, &config_pos);
-    if (other_change_pending(d)) {
-        op->result.pos = config_pos;
-        op->result.pos_leader = machine_leader_of(d->machine, config_pos.term);
-        if (op->attempted)
-            restart(d, op); /* it may be this very change, begun under another leader */
+        take_result(op, m);
+    if (err == 0 && m->admin_reply.err != ERR_NOT_LEADER &&
+        !must_ask_again(op, m->admin_reply.err)) {
+        err = m->admin_reply.err;
+        if (err == ERR_EXISTS)
+            admin_already_member(d, op, op->result.id);
+        else if (err == ERR_NOT_FOUND && op->attempted && op->op == WIRE_ADMIN_REMOVE)
+            admin_finish(d, op, 0);
         else
-            finish(d, op, ERR_IN_PROGRESS);
+            admin_finish(d, op, err);
         return;
     }
-    int err = judge_wanted(d, op);
     if (err == 0)
-        err = raft_change_config(d->raft, changes, changes_wanted(d, op, changes), &op->pos);
-    if (err == ERR_IN_PROGRESS || err == ERR_NOT_LEADER) {
-        restart(d, op);
-    } else if (err != 0) {
-        finish(d, op, err);
-    } else {
-        op->attempted = true;
-        op->phase = PROMOTED;
-    }
+        op->attempted |= m->admin_reply.err == ERR_UNKNOWN;
+    else
+        op->attempted |= err != ERR_UNREACHABLE && !refused;
+    admin_restart(d, op);
 }
 
 /* ---- phases ---- */
+
+void admin_proposed(struct driver *d, struct admin_op *op, int err, enum admin_phase next)
+{
+    if (err == ERR_IN_PROGRESS || err == ERR_NOT_LEADER) {
+        op->hindered = err == ERR_IN_PROGRESS ? err : 0;
+        admin_restart(d, op);
+    } else if (err != 0) {
+        admin_finish(d, op, err);
+    } else {
+        op->attempted = true;
+        op->phase = next;
+    }
+}
 
 static bool is_settled(const struct driver *d, const struct admin_op *op)
 {
@@ -368,48 +280,75 @@ static bool is_settled(const struct driver *d, const struct admin_op *op)
            !raft_config_is_joint(c);
 }
 
+static void start_at_leader(struct driver *d, struct admin_op *op)
+{
+    switch (op->op) {
+    case WIRE_ADMIN_CHANGE:
+        voters_start_change(d, op);
+        break;
+    case WIRE_ADMIN_ADD_LEARNER:
+    case WIRE_ADMIN_JOIN:
+    case WIRE_ADMIN_MEMBER_LEARNER:
+    case WIRE_ADMIN_MEMBER_VOTER:
+        joining_start(d, op);
+        break;
+    case WIRE_ADMIN_PROMOTE:
+        joining_start_promotion(d, op);
+        break;
+    case WIRE_ADMIN_DEMOTE:
+    case WIRE_ADMIN_REMOVE:
+        voters_start_taking(d, op);
+        break;
+    case WIRE_ADMIN_TRANSFER:
+        voters_start_transfer(d, op);
+        break;
+    }
+}
+
+/* An earlier try of handing over to anybody did it. */
+static bool was_handed_over(const struct driver *d, const struct admin_op *op)
+{
+    struct uuid leader = raft_status(d->raft).leader;
+    return op->op == WIRE_ADMIN_TRANSFER && op->attempted && !uuid_is_zero(leader) &&
+           (uuid_is_zero(op->ids[0]) ? !uuid_equal(leader, op->leader)
+                                     : uuid_equal(leader, op->ids[0]));
+}
+
 static void start(struct driver *d, struct admin_op *op)
 {
     if (op->retry_ms > d->now_ms)
         return;
-    if (driver_is_leader(d) && op->op == WIRE_ADMIN_CHANGE)
-        start_changing(d, op);
-    else if (driver_is_leader(d))
-        start_adding(d, op);
-    else if (op->of_peer)
-        finish(d, op, ERR_NOT_LEADER);
-    else
+    if (was_handed_over(d, op)) {
+        op->result.id = raft_status(d->raft).leader;
+        admin_finish(d, op, 0);
+    } else if (driver_is_leader(d)) {
+        start_at_leader(d, op);
+    } else if (op->of_peer) {
+        admin_finish(d, op, op->attempted ? ERR_UNKNOWN : ERR_NOT_LEADER);
+    } else {
         ask_leader(d, op);
+    }
 }
 
 static void advance(struct driver *d, struct admin_op *op)
 {
-    bool leads = driver_is_leader(d);
-    if (op->phase == START) {
+    if (op->phase == ADMIN_START)
         start(d, op);
-        return;
-    }
-    /* A leader that its own change removed still knows that the change was committed. */
-    if (op->phase == PROMOTED && is_settled(d, op)) {
-        finish(d, op, 0);
-        return;
-    }
-    if (op->phase >= PROPOSED && !leads) {
-        restart(d, op);
-        return;
-    }
-    if (op->phase == PROPOSED && is_settled(d, op))
-        op->phase = CATCH_UP;
-    if (op->phase == CATCH_UP && driver_has_caught_up(d, op->ids[0], &op->result.distance)) {
-        if (op->op == WIRE_ADMIN_JOIN)
-            promote(d, op);
-        else
-            finish(d, op, 0);
-    }
+    else if (op->phase == ADMIN_SETTLING && is_settled(d, op))
+        admin_finish(d, op, 0); /* a leader that it removed still knows that it was committed */
+    else if (op->phase == ADMIN_HANDOVER)
+        voters_advance_handover(d, op);
+    else if (op->phase >= ADMIN_PROPOSED && !driver_is_leader(d))
+        admin_restart(d, op);
+    else if (op->phase == ADMIN_PROPOSED && is_settled(d, op))
+        op->phase = ADMIN_CATCH_UP;
+    else if (op->phase == ADMIN_CATCH_UP)
+        joining_advance(d, op);
 }
 
 void admin_pump(struct driver *d)
 {
+    joining_pump(d);
     LIST_FOREACH_SAFE (it, following, &d->admin_ops)
         advance(d, LIST_ENTRY(it, struct admin_op, link));
 }
@@ -420,19 +359,21 @@ void admin_answered(struct driver *d, struct exchange *x, int err, const struct 
         struct admin_op *op = LIST_ENTRY(it, struct admin_op, link);
         if (op->id != x->owner)
             continue;
-        if (op->phase == ASKED && x->kind == EXCHANGE_ADMIN)
+        if (op->phase == ADMIN_ASKED && x->kind == EXCHANGE_ADMIN)
             leader_answered(d, op, err, m);
-        else if (op->phase == HELLO && x->kind == EXCHANGE_HELLO)
-            hello_answered(d, op, err, m);
+        else if (op->phase == ADMIN_HELLO && x->kind == EXCHANGE_HELLO)
+            joining_hello_answered(d, op, err, m);
         return;
     }
 }
 
 static int expired_code(const struct admin_op *op)
 {
-    if (op->phase == CATCH_UP)
+    if (op->phase == ADMIN_CATCH_UP)
         return ERR_TIMEOUT;
-    return op->attempted || op->phase == ASKED ? ERR_UNKNOWN : ERR_NO_LEADER;
+    if (op->attempted || op->phase == ADMIN_ASKED)
+        return ERR_UNKNOWN;
+    return op->hindered ? op->hindered : ERR_NO_LEADER;
 }
 
 void admin_expire(struct driver *d, bool all)
@@ -440,6 +381,6 @@ void admin_expire(struct driver *d, bool all)
     LIST_FOREACH_SAFE (it, following, &d->admin_ops) {
         struct admin_op *op = LIST_ENTRY(it, struct admin_op, link);
         if (all || op->deadline_ms <= d->now_ms)
-            finish(d, op, expired_code(op));
+            admin_finish(d, op, expired_code(op));
     }
 }

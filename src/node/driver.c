@@ -52,6 +52,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     list_init(&d->inbound);
     list_init(&d->large);
     list_init(&d->admin_ops);
+    list_init(&d->overviews);
     list_init(&d->inits);
     list_init(&d->promises);
     exchanges_init(&d->exchanges);
@@ -149,6 +150,7 @@ static void expire(struct driver *d)
     writes_expire(d, false);
     reads_expire(d, false);
     admin_expire(d, false);
+    overview_expire(d, false);
     peer_expire(d, false);
     backup_expire(d, false);
 }
@@ -200,13 +202,6 @@ void driver_advance(struct driver *d, uint64_t now_ms)
 
 /* ---- inputs ---- */
 
-static void status_request(struct driver *d, struct node_request *r)
-{
-    r->ret.status = mem_zalloc(sizeof *r->ret.status);
-    driver_status(d, r->ret.status);
-    driver_done(r, 0);
-}
-
 void driver_request(struct driver *d, struct node_request *r)
 {
     r->taken_us = d->now_us;
@@ -228,10 +223,15 @@ void driver_request(struct driver *d, struct node_request *r)
         break;
     case NODE_ADD_LEARNER:
     case NODE_CHANGE_MEMBERSHIP:
+    case NODE_MEMBER_ADD:
+    case NODE_MEMBER_REMOVE:
+    case NODE_MEMBER_PROMOTE:
+    case NODE_MEMBER_DEMOTE:
+    case NODE_TRANSFER:
         admin_add(d, r);
         break;
     case NODE_STATUS:
-        status_request(d, r);
+        overview_request(d, r);
         break;
     case NODE_PEER:
         peer_request(d, r);
@@ -343,6 +343,8 @@ static void role_changed(struct driver *d)
     if (s.role != d->role_seen || !same)
         LOG_DEBUG("term %llu: %s, leader %s", (unsigned long long)s.term, role_text(s.role),
                   uuid_is_zero(s.leader) ? "not known" : uuid_format(s.leader, leader));
+    if (s.role != d->role_seen || !same)
+        d->role_changed_ms = d->now_ms;
     d->role_seen = s.role;
     if (same)
         return;

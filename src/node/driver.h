@@ -13,8 +13,9 @@
  *      driver.c    life, time, effects        machine.c   state machine behind a lock
  *      peer.c      messages in and out        propose.c   writes of clients, forwarding
  *      exchange.c  questions put to others    reads.c     linearizable reads
- *      admin.c     membership commands        form.c      how a cluster comes to be
- *      move.c      a member at a new address  status.c    questions about all this
+ *      admin.c, joining.c, voters.c  membership commands
+ *      form.c      how a cluster comes to be  move.c      a member at a new address
+ *      status.c    questions about all this   overview.c  and what the leader knows
  *      snapshot.c  the state for who comes too late
  *      backup.c    files of snapshots made here, shared by followers and operators
  *      checkpoint.c  state made durable, the log before it let go of
@@ -36,9 +37,10 @@
 #include "raft/raft.h"
 #include "wire/wire.h"
 
-#define DRIVER_TICK_MS      10
-#define DRIVER_LAG_SAMPLES  32 /* of the leader's last index, to tell who has caught up */
-#define DRIVER_FORWARDS_MAX 4  /* batches of writes on their way to the leader at once */
+#define DRIVER_TICK_MS         10
+#define DRIVER_LAG_SAMPLES     32 /* of the leader's last index, to tell who has caught up */
+#define DRIVER_ALIVE_ELECTIONS 2  /* who answers within so many of the longest election timeouts */
+#define DRIVER_FORWARDS_MAX    4  /* batches of writes on their way to the leader at once */
 #define DRIVER_FIRST_WRITE_MS                                                                      \
     1000 /* a new node waits so long for others before a write makes                               \
             it a cluster of its own */
@@ -161,6 +163,7 @@ struct driver {
     struct writes writes;
     struct reads reads;
     struct list admin_ops; /* struct admin_op */
+    struct list overviews; /* struct overview: wait for the leader's word */
     struct list inits;     /* struct node_request: NODE_INIT waiting for the first leader */
     struct list promises;  /* struct promise: FORM waiting for the disk */
     struct {
@@ -193,6 +196,7 @@ struct driver {
     uint64_t term_seen;
     struct uuid leader_seen;
     enum raft_role role_seen;
+    uint64_t role_changed_ms;
     struct node_figures figures;
     struct peer_figures peers[LIMIT_MEMBERS];
 };
@@ -265,6 +269,11 @@ struct node_log_id driver_log_id(const struct driver *d, struct raft_pos pos);
 /* The member with this id in the configuration in force, or NULL. */
 const struct raft_member *driver_member(const struct driver *d, struct uuid id);
 void driver_status(const struct driver *d, struct node_status *ret_status);
+/* Takes over what the leader says of the members (a STATUS_REPLY). */
+void driver_status_merge(const struct driver *d, struct node_status *status,
+                         const struct wire_message *m);
+/* Leader only: the member has answered lately, or is this node. */
+bool driver_is_alive(const struct driver *d, struct uuid id);
 /* The peer has acknowledged what the leader had replication-lag-threshold ago. *ret_distance:
  * entries missing to the log's end. */
 bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance);
@@ -397,7 +406,17 @@ void admin_answered(struct driver *d, struct exchange *x, int err, const struct 
 void admin_pump(struct driver *d);
 void admin_expire(struct driver *d, bool all);
 
+/* overview.c */
+/* NODE_STATUS. */
+void overview_request(struct driver *d, struct node_request *r);
+/* A STATUS of another node; takes r. */
+void overview_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m);
+void overview_answered(struct driver *d, struct exchange *x, int err, const struct wire_message *m);
+void overview_expire(struct driver *d, bool all);
+
 /* form.c */
+/* What this node lacks of the peers it is to form a cluster with. */
+void form_status(const struct driver *d, struct node_status *status);
 void form_init_request(struct driver *d, struct node_request *r);
 /* Whether a client's write may make this node a cluster of its own, and does so when it may.
  * 0: it is one now; IN_PROGRESS: not yet, ask again; UNINITIALIZED. */

@@ -19,6 +19,7 @@ enum exchange_kind {
     EXCHANGE_FORM,
     EXCHANGE_MOVE_HELLO,
     EXCHANGE_DIGEST,
+    EXCHANGE_STATUS,
 };
 
 struct exchange {
@@ -26,8 +27,8 @@ struct exchange {
     uint64_t id;
     enum exchange_kind kind;
     struct uuid peer; /* zero: not known yet */
-    /* ADMIN, HELLO: the operation. FORM_HELLO, FORM: the peer's place. FORWARD: the generation of
-     * leaders. */
+    /* ADMIN, HELLO: the operation. STATUS: the overview. FORM_HELLO, FORM: the peer's place.
+     * FORWARD: the generation of leaders. */
     uint64_t owner;
     uint64_t asked_us; /* of a sign of life, which is answered at once; 0: it is another question */
     uint64_t *seqs;    /* EXCHANGE_FORWARD: which writes, owned */

@@ -30,6 +30,8 @@ struct form_peer {
     bool answered, promised;
     struct uuid id;
     uint64_t incarnation;
+    int err;     /* of the last answer, or the lack of one */
+    int refused; /* the promise, when it was last asked for it */
 };
 
 /* A peer that waits until our promise is durable. */
@@ -236,8 +238,10 @@ static void hello_came(struct driver *d, unsigned place, const struct wire_messa
 {
     struct form_peer *p = &d->form.peers[place];
     if (uuid_is_zero(m->header.cluster)) {
-        *p = (struct form_peer){
-            .answered = true, .id = m->header.from, .incarnation = m->header.from_incarnation};
+        p->answered = true;
+        p->promised = false;
+        p->id = m->header.from;
+        p->incarnation = m->header.from_incarnation;
         return;
     }
     if (driver_is_member(d) && !uuid_equal(m->header.cluster, d->identity.cluster))
@@ -254,6 +258,7 @@ static void form_came(struct driver *d, unsigned place, const struct wire_messag
         become_outsider(d); /* even if that peer should be wiped next */
     p->promised = m->form_reply.err == 0 && uuid_equal(p->id, m->header.from) &&
                   p->incarnation == m->header.from_incarnation;
+    p->refused = p->promised ? 0 : m->form_reply.err ? m->form_reply.err : ERR_ID_MISMATCH;
     if (!p->promised && log_allow(&limit, FORM_LOG_MS))
         LOG_WARN("forming: %s does not promise to join: %s", d->o.peers[place],
                  m->form_reply.err == ERR_NOT_ALLOWED
@@ -268,6 +273,7 @@ void form_answered(struct driver *d, struct exchange *x, int err, const struct w
     unsigned place = (unsigned)x->owner;
     d->form.n_waiting--;
     d->form.peers[place].answered = d->form.peers[place].promised = false;
+    d->form.peers[place].err = err;
     if (err == 0 && x->kind == EXCHANGE_FORM_HELLO)
         hello_came(d, place, m);
     else if (err == 0)
@@ -334,12 +340,19 @@ static void lead_forming(struct driver *d)
     }
 }
 
+static struct form_peer *peers_new(unsigned n)
+{
+    struct form_peer *peers = mem_array(n, sizeof *peers);
+    for (unsigned i = 0; i < n; i++)
+        peers[i].err = ERR_UNREACHABLE;
+    return peers;
+}
+
 static bool wants_to_join(const struct driver *d)
 {
     const struct raft_member *self = driver_member(d, d->identity.node);
-    bool is_voter = self && raft_member_votes(self);
     bool was_removed = driver_is_member(d) && !self && machine_applied(d->machine).index > 0;
-    return d->o.n_peers > 0 && own_place(d) < d->o.n_peers && !is_voter && !was_removed;
+    return d->o.n_peers > 0 && own_place(d) < d->o.n_peers && !self && !was_removed;
 }
 
 void form_pump(struct driver *d)
@@ -348,7 +361,7 @@ void form_pump(struct driver *d)
     if (!wants_to_join(d) || d->form.n_waiting > 0 || d->now_ms < d->form.next_ms)
         return;
     if (!d->form.peers)
-        d->form.peers = mem_array(d->o.n_peers, sizeof *d->form.peers);
+        d->form.peers = peers_new(d->o.n_peers);
     d->form.next_ms = d->now_ms + FORM_INTERVAL_MS;
     if (leads_forming(d))
         lead_forming(d);
@@ -356,6 +369,27 @@ void form_pump(struct driver *d)
         ask_all(d, WIRE_HELLO);
     if (!driver_is_member(d))
         say_what_it_waits_for(d);
+}
+
+static int peer_err(const struct form_peer *p)
+{
+    return p->err ? p->err : p->refused;
+}
+
+/* Until an answer came, or did not come, a peer counts as silent: which it may well be. */
+void form_status(const struct driver *d, struct node_status *status)
+{
+    unsigned own = own_place(d);
+    if (driver_is_member(d))
+        return;
+    status->n_forming = d->o.n_peers;
+    for (unsigned i = 0; i < d->o.n_peers; i++) {
+        struct node_forming_peer *p = &status->forming[i];
+        memcpy(p->addr, d->o.peers[i], sizeof p->addr);
+        p->is_self = i == own;
+        if (!p->is_self)
+            p->err = d->form.peers ? peer_err(&d->form.peers[i]) : ERR_UNREACHABLE;
+    }
 }
 
 void form_free(struct driver *d)

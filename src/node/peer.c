@@ -216,6 +216,9 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
     case WIRE_DIGEST:
         digest_question(d, r, &m->header);
         break;
+    case WIRE_STATUS:
+        overview_forwarded(d, r, m);
+        break;
     default:
         peer_fail(r, 400, "an answer where a question is expected\n");
     }
@@ -234,6 +237,7 @@ static bool path_fits(enum transport_path path, enum wire_type type)
         [TRANSPORT_HELLO] = WIRE_HELLO,
         [TRANSPORT_FORM] = WIRE_FORM,
         [TRANSPORT_DIGEST] = WIRE_DIGEST,
+        [TRANSPORT_STATUS] = WIRE_STATUS,
     };
     return types[path] == type;
 }
@@ -426,6 +430,8 @@ static bool answer_fits(const struct exchange *x, enum wire_type type)
         return type == WIRE_FORM_REPLY;
     case EXCHANGE_DIGEST:
         return type == WIRE_DIGEST_REPLY;
+    case EXCHANGE_STATUS:
+        return type == WIRE_STATUS_REPLY;
     }
     return false;
 }
@@ -470,6 +476,9 @@ static void deliver(struct driver *d, struct exchange *x, int err, const struct 
         break;
     case EXCHANGE_DIGEST:
         digest_answered(d, x, err, m);
+        break;
+    case EXCHANGE_STATUS:
+        overview_answered(d, x, err, m);
         break;
     }
 }

@@ -33,6 +33,11 @@ void node_request_free(struct node_request **r)
     case NODE_INIT:
     case NODE_ADD_LEARNER:
     case NODE_CHANGE_MEMBERSHIP:
+    case NODE_MEMBER_ADD:
+    case NODE_MEMBER_REMOVE:
+    case NODE_MEMBER_PROMOTE:
+    case NODE_MEMBER_DEMOTE:
+    case NODE_TRANSFER:
     case NODE_SNAPSHOT_OPEN:
     case NODE_SNAPSHOT_CLOSE:
         break;

@@ -34,8 +34,13 @@ enum node_request_type {
     NODE_INIT,  /* become a cluster of one voter */
     NODE_ADD_LEARNER,
     NODE_CHANGE_MEMBERSHIP,
-    NODE_STATUS, /* ret.status */
-    NODE_PEER,   /* the body of a /raft-* request; ret.reply */
+    NODE_MEMBER_ADD,     /* in.member_add; ret.admin.id is the newcomer */
+    NODE_MEMBER_REMOVE,  /* in.member; the leader hands over first */
+    NODE_MEMBER_PROMOTE, /* in.member; as soon as it has caught up */
+    NODE_MEMBER_DEMOTE,  /* in.member; to a learner */
+    NODE_TRANSFER,       /* in.member: who shall lead, zero: anybody else; ret.admin.id leads now */
+    NODE_STATUS,         /* in.status; ret.status */
+    NODE_PEER,           /* the body of a /raft-* request; ret.reply */
     /* A backup: the whole state at one index as a file (crabcluster-format(5)), shared by all who
      * ask for it meanwhile. Whoever opened it reads it piece by piece and closes it, or is
      * forgotten when nothing was read for NODE_SNAPSHOT_IDLE_MS. */
@@ -92,12 +97,29 @@ struct node_digest {
     } compared;
 };
 
+/* What came of a command about members. */
+struct node_admin_result {
+    struct node_log_id log_id;
+    struct uuid id;      /* the node that it, or the error, is about */
+    struct uuid found;   /* ID_MISMATCH: who lives there; CLUSTER_MISMATCH: its cluster */
+    struct uuid cluster; /* CLUSTER_MISMATCH: this cluster */
+    uint64_t distance;   /* LAGGING, TIMEOUT: entries */
+    unsigned n_voters;   /* NO_QUORUM: so many there would be, */
+    unsigned n_alive;    /* of which so many answer */
+    uint64_t term;       /* NODE_INIT refused: the vote */
+    struct uuid vote;
+    bool vote_committed;
+};
+
 struct node_member_status {
     struct uuid id;
     char addr[LIMIT_ADDR_BYTES + 1];
     bool voter, voter_old, learner; /* of the incoming and outgoing configuration */
+    bool voter_soon;                /* a learner that becomes a voter when it has caught up */
     struct node_log_id matched;     /* leader only; index 0: nothing */
     uint64_t lag;                   /* leader only: entries that it has not acknowledged */
+    /* leader only: it answers; it lacks what its disk had; it gets a snapshot; its disk is full */
+    bool alive, lost_data, in_snapshot, full;
     /* of other members */
     uint64_t send_failures;
     uint64_t rtt_us; /* leader only, smoothed; 0: not known */
@@ -105,6 +127,13 @@ struct node_member_status {
     uint64_t heard_us_ago;
     struct node_digest digest; /* leader only, of others; this node's own: whoever it is, where it
                                   is now, not compared */
+};
+
+/* A peer of the configuration that this node has not formed a cluster with yet. */
+struct node_forming_peer {
+    char addr[LIMIT_ADDR_BYTES + 1];
+    bool is_self;
+    int err; /* 0: it answered; else what it, or the lack of an answer, means (node/form.c) */
 };
 
 struct node_status {
@@ -120,6 +149,14 @@ struct node_status {
     struct uuid leader;           /* zero: not known */
     struct node_log_id config_id; /* of the configuration's entry */
     bool joint;
+    bool leader_view;  /* what is "leader only" is known, by the leader's own word */
+    bool full;         /* the cluster takes no more data */
+    bool disk_full;    /* this node's disk */
+    bool disk_stalled; /* it has not answered for disk-stall-timeout */
+    bool outsider;     /* belongs to no cluster, and knows that there is one */
+    uint32_t lag_threshold_ms;
+    unsigned n_forming; /* 0: nothing is to be formed */
+    struct node_forming_peer forming[LIMIT_PEERS];
     unsigned n_members; /* 0: belongs to no cluster */
     struct node_member_status members[LIMIT_MEMBERS];
     uint64_t proposals_pending;
@@ -155,6 +192,16 @@ struct node_request {
             unsigned n_ids;
         } change_membership;
         struct {
+            char addr[LIMIT_ADDR_BYTES + 1];
+            bool voter; /* as soon as it has caught up; false: a learner for good */
+        } member_add;
+        struct {
+            struct uuid id;
+        } member;
+        struct {
+            bool of_leader; /* what only the leader knows is asked of it */
+        } status;
+        struct {
             enum transport_path path;
             struct buf body; /* owned by the request */
         } peer;
@@ -174,6 +221,14 @@ struct node_request {
      * EMPTY, NOT_FOUND (ret.admin.id), LAGGING (ret.admin.id, distance), IN_PROGRESS
      * (ret.admin.log_id), NO_LEADER, UNKNOWN all but STATUS, PEER, INIT: UNINITIALIZED (this node
      * belongs to no cluster, and how to make one is in the text of the answer)
+     *  NODE_MEMBER_ADD: UNREACHABLE (nobody answers there), INVALID (something else does),
+     * CLUSTER_MISMATCH, INCARNATION_MISMATCH, EXISTS (a member already), TOO_LARGE, TIMEOUT (added,
+     * but not caught up in time: it goes on), NOT_FOUND (removed meanwhile)
+     *  NODE_MEMBER_REMOVE, _DEMOTE: NOT_FOUND, EMPTY (the last voter), NO_QUORUM (n_voters,
+     * n_alive) NODE_MEMBER_PROMOTE: NOT_FOUND, TIMEOUT (not caught up in time: it goes on)
+     *  NODE_TRANSFER: NOT_FOUND (no such member), NOT_ALLOWED (a learner), UNREACHABLE (it does not
+     * answer, or nobody does), TIMEOUT (nothing came of it: ret.admin.id leads, if not zero)
+     *  all of these: IN_PROGRESS (another change, all the time), NO_LEADER, UNKNOWN
      *  NODE_SNAPSHOT_*: NOT_FOUND (READ of one that was forgotten), INVALID (READ of what is not
      * there, or beside another READ), OVERLOADED (OPEN: too many are open), NO_SPACE, TIMEOUT,
      * CORRUPT, IO
@@ -184,16 +239,7 @@ struct node_request {
             struct node_log_id log_id;
             struct buf answer; /* see kv_answer_next(); owned by the request */
         } write;
-        struct {
-            struct node_log_id log_id;
-            struct uuid id;      /* the node the error is about */
-            struct uuid found;   /* ID_MISMATCH: who lives there; CLUSTER_MISMATCH: its cluster */
-            struct uuid cluster; /* CLUSTER_MISMATCH: this cluster */
-            uint64_t distance;   /* LAGGING: entries */
-            uint64_t term;       /* NODE_INIT refused: the vote */
-            struct uuid vote;
-            bool vote_committed;
-        } admin;
+        struct node_admin_result admin;
         struct node_status *status; /* owned by the request */
         struct {
             int http_status;

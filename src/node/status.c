@@ -35,13 +35,17 @@ static int state_number(const struct driver *d, const struct raft_status *s)
 static void replication_status(const struct driver *d, const struct raft_status *s,
                                struct node_member_status *out)
 {
-    struct raft_peer_status peer = {.match = s->durable};
+    struct raft_peer_status peer = {.match = s->durable, .full = d->room.full};
     struct raft_pos pos = {0, 0};
     if (s->role != RAFT_LEADER)
         return;
     if (!uuid_equal(out->id, d->identity.node) && raft_peer(d->raft, out->id, &peer) < 0)
         return;
     out->lag = s->last.index - peer.match;
+    out->alive = driver_is_alive(d, out->id);
+    out->lost_data = peer.lost_data;
+    out->in_snapshot = peer.in_snapshot;
+    out->full = peer.full;
     pos.index = peer.match;
     if (raft_term_at(d->raft, pos.index, &pos.term) == 0)
         out->matched = driver_log_id(d, pos);
@@ -59,6 +63,14 @@ static void peer_status(const struct driver *d, struct node_member_status *out)
         out->digest.digest = machine_digest(d->machine, &out->digest.index);
 }
 
+static void roles_status(unsigned roles, struct node_member_status *out)
+{
+    out->voter = (roles & RAFT_VOTER) != 0;
+    out->voter_old = (roles & RAFT_VOTER_OLD) != 0;
+    out->voter_soon = (roles & RAFT_VOTER_SOON) != 0;
+    out->learner = !out->voter && !out->voter_old;
+}
+
 static void members_status(const struct driver *d, const struct raft_status *s,
                            struct node_status *ret)
 {
@@ -72,9 +84,7 @@ static void members_status(const struct driver *d, const struct raft_status *s,
         struct node_member_status *out = &ret->members[i];
         out->id = m->id;
         memcpy(out->addr, m->addr, sizeof out->addr);
-        out->voter = (m->roles & RAFT_VOTER) != 0;
-        out->voter_old = (m->roles & RAFT_VOTER_OLD) != 0;
-        out->learner = !raft_member_votes(m);
+        roles_status(m->roles, out);
         replication_status(d, s, out);
         peer_status(d, out);
     }
@@ -106,12 +116,65 @@ void driver_status(const struct driver *d, struct node_status *ret)
     ret->applied = driver_log_id(d, machine_applied(d->machine));
     ret->snapshot = driver_log_id(d, d->checkpoint.pos);
     ret->leader = s.leader;
+    ret->leader_view = s.role == RAFT_LEADER;
+    ret->full = s.full;
+    ret->disk_full = d->room.full;
+    ret->disk_stalled = s.disk_stalled;
+    ret->outsider = d->identity.outsider && !driver_is_member(d);
+    ret->lag_threshold_ms = d->o.lag_threshold_ms;
+    form_status(d, ret);
     members_status(d, &s, ret);
     disk_status(d, ret);
     ret->proposals_pending = s.last.index - s.commit;
     ret->n_keys = kv.n_keys;
     ret->memtable_bytes = kv.memtable_bytes;
     ret->figures = d->figures;
+}
+
+static void member_merge(const struct driver *d, const struct wire_member_status *s,
+                         struct node_member_status *out)
+{
+    struct raft_pos matched = {0, s->match};
+    *out = (struct node_member_status){.id = s->id,
+                                       .lag = s->lag,
+                                       .alive = s->alive,
+                                       .lost_data = s->lost_data,
+                                       .in_snapshot = s->in_snapshot,
+                                       .full = s->full,
+                                       .rtt_us = s->rtt_us,
+                                       .heard = s->heard,
+                                       .heard_us_ago = s->heard_us_ago,
+                                       .send_failures = figures_peer(d, s->id).send_failures,
+                                       .digest.index = s->digest_index,
+                                       .digest.digest = s->digest,
+                                       .digest.compared = s->digest_compared};
+    memcpy(out->addr, s->addr, sizeof out->addr);
+    roles_status(s->roles, out);
+    if (raft_term_at(d->raft, matched.index, &matched.term) == 0)
+        out->matched = driver_log_id(d, matched);
+}
+
+void driver_status_merge(const struct driver *d, struct node_status *status,
+                         const struct wire_message *m)
+{
+    status->leader_view = true;
+    status->leader = m->header.from;
+    status->full = m->status_reply.full;
+    status->joint = m->status_reply.joint;
+    status->config_id = driver_log_id(d, m->status_reply.config_pos);
+    status->n_members = m->status_reply.n_members;
+    for (unsigned i = 0; i < status->n_members; i++)
+        member_merge(d, &m->status_reply.members[i], &status->members[i]);
+}
+
+bool driver_is_alive(const struct driver *d, struct uuid id)
+{
+    struct raft_peer_status peer;
+    if (uuid_equal(id, d->identity.node))
+        return true;
+    return raft_peer(d->raft, id, &peer) == 0 && !peer.lost_data &&
+           peer.ticks_since_heard * DRIVER_TICK_MS <=
+               (uint64_t)DRIVER_ALIVE_ELECTIONS * d->o.election_max_ms;
 }
 
 bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance)

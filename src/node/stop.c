@@ -51,7 +51,7 @@ bool driver_is_idle(const struct driver *d)
     return !driver_is_handing_over(d) && d->writes.floor > d->writes.seq_last &&
            list_is_empty(&d->writes.held) && list_is_empty(&d->reads.waiting) &&
            list_is_empty(&d->reads.asked) && list_is_empty(&d->reads.confirmed) &&
-           list_is_empty(&d->admin_ops) && list_is_empty(&d->inits);
+           list_is_empty(&d->admin_ops) && list_is_empty(&d->overviews) && list_is_empty(&d->inits);
 }
 
 void driver_abandon(struct driver *d)
@@ -62,6 +62,7 @@ void driver_abandon(struct driver *d)
     writes_expire(d, true);
     reads_expire(d, true);
     admin_expire(d, true);
+    overview_expire(d, true);
     form_abandon(d);
     peer_expire(d, true);
     backup_expire(d, true);

@@ -19,6 +19,7 @@ const char *transport_path_text(enum transport_path path)
         [TRANSPORT_HELLO] = "/raft-hello",
         [TRANSPORT_FORM] = "/raft-form",
         [TRANSPORT_DIGEST] = "/raft-digest",
+        [TRANSPORT_STATUS] = "/raft-status",
     };
     ASSERT((unsigned)path < TRANSPORT_PATHS);
     return texts[path];

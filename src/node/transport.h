@@ -25,6 +25,7 @@ enum transport_path {
     TRANSPORT_HELLO,       /* who are you */
     TRANSPORT_FORM,        /* forming a cluster */
     TRANSPORT_DIGEST,      /* what the state is, in one number */
+    TRANSPORT_STATUS,      /* what the leader knows of the members */
     TRANSPORT_PATHS        /* how many */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Changing configurations, and their bytes.
  *
- *      version  1 byte    1
+ *      version  1 byte    1; 2 when a role is in it that version 1 does not know
  *      flags    1 byte    bit 0: auto_leave
  *      count    1 byte    members; each:
  *          id           16 bytes
@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
-enum { CONFIG_VERSION = 1, FLAG_AUTO_LEAVE = 1 };
+enum { CONFIG_VERSION = 1, CONFIG_VERSION_SOON = 2, FLAG_AUTO_LEAVE = 1 };
 
 bool raft_config_is_joint(const struct raft_config *c)
 {
@@ -97,6 +97,16 @@ static int add_learner(struct raft_config *c, const struct raft_member *wish)
     return 0;
 }
 
+static int add_voter_soon(struct raft_config *c, const struct raft_member *wish)
+{
+    struct raft_member *m = find(c, wish->id);
+    if (!m)
+        return insert(c, wish, RAFT_LEARNER | RAFT_VOTER_SOON);
+    if (m->roles & RAFT_LEARNER)
+        m->roles |= RAFT_VOTER_SOON;
+    return 0;
+}
+
 static void remove_member(struct raft_config *c, struct uuid id)
 {
     struct raft_member *m = find(c, id);
@@ -133,6 +143,9 @@ static int apply(struct raft_config *c, const struct raft_change changes[], unsi
             break;
         case RAFT_ADD_LEARNER:
             rc = add_learner(c, wish);
+            break;
+        case RAFT_ADD_VOTER_SOON:
+            rc = add_voter_soon(c, wish);
             break;
         case RAFT_REMOVE:
             remove_member(c, wish->id);
@@ -213,9 +226,18 @@ int raft_config_leave_joint(const struct raft_config *c, struct raft_config *ret
     return 0;
 }
 
+/* Old programs go on reading whatever holds nothing new. */
+static uint8_t version_needed(const struct raft_config *c)
+{
+    for (unsigned i = 0; i < c->n_members; i++)
+        if (c->members[i].roles & RAFT_VOTER_SOON)
+            return CONFIG_VERSION_SOON;
+    return CONFIG_VERSION;
+}
+
 void raft_config_encode(const struct raft_config *c, struct buf *out)
 {
-    buf_put_u8(out, CONFIG_VERSION);
+    buf_put_u8(out, version_needed(c));
     buf_put_u8(out, c->auto_leave ? FLAG_AUTO_LEAVE : 0);
     buf_put_u8(out, (uint8_t)c->n_members);
     for (unsigned i = 0; i < c->n_members; i++) {
@@ -235,6 +257,7 @@ static bool roles_are_valid(uint8_t roles)
     case RAFT_VOTER_OLD:
     case RAFT_VOTER_OLD | RAFT_LEARNER_NEXT:
     case RAFT_LEARNER:
+    case RAFT_LEARNER | RAFT_VOTER_SOON:
         return true;
     default:
         return false;
@@ -263,7 +286,7 @@ int raft_config_decode(const void *p, size_t len, struct raft_config *ret_config
     uint8_t n = bytes_read_u8(&r);
     if (!bytes_reader_ok(&r))
         return ERR_INVALID;
-    if (version != CONFIG_VERSION)
+    if (version != CONFIG_VERSION && version != CONFIG_VERSION_SOON)
         return ERR_VERSION;
     if (n > LIMIT_MEMBERS)
         return ERR_TOO_LARGE;
@@ -274,7 +297,7 @@ int raft_config_decode(const void *p, size_t len, struct raft_config *ret_config
         if (i > 0 && uuid_compare(c.members[i - 1].id, c.members[i].id) >= 0)
             return ERR_INVALID;
     }
-    if (!bytes_reader_done(&r) || (flags & ~FLAG_AUTO_LEAVE))
+    if (!bytes_reader_done(&r) || (flags & ~FLAG_AUTO_LEAVE) || version != version_needed(&c))
         return ERR_INVALID;
     if (raft_config_n_voters(&c) == 0 || (c.auto_leave && !raft_config_is_joint(&c)))
         return ERR_INVALID;

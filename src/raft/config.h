@@ -21,6 +21,8 @@ enum raft_member_roles {
     RAFT_VOTER_OLD = 2,    /* joint only: votes in the outgoing configuration */
     RAFT_LEARNER = 4,      /* receives entries, has no vote */
     RAFT_LEARNER_NEXT = 8, /* joint only: outgoing voter that becomes a learner on leaving */
+    RAFT_VOTER_SOON = 16,  /* of a learner: whoever leads shall make it a voter when it has caught
+                              up; the core itself does nothing about it */
 };
 
 struct raft_member {
@@ -38,7 +40,13 @@ struct raft_config {
 };
 
 /* One wish of a change. Whoever is removed leaves the configuration whole. */
-enum raft_change_type { RAFT_ADD_VOTER, RAFT_ADD_LEARNER, RAFT_REMOVE, RAFT_UPDATE };
+enum raft_change_type {
+    RAFT_ADD_VOTER,
+    RAFT_ADD_LEARNER,
+    RAFT_REMOVE,
+    RAFT_UPDATE,
+    RAFT_ADD_VOTER_SOON, /* a learner with that mark; of a voter: nothing */
+};
 
 struct raft_change {
     enum raft_change_type type;
@@ -74,7 +82,7 @@ MUST_CHECK int raft_config_enter_joint(const struct raft_config *c,
                                        bool auto_leave, struct raft_config *ret_config);
 MUST_CHECK int raft_config_leave_joint(const struct raft_config *c, struct raft_config *ret_config);
 
-/* The bytes of a configuration entry: version 1, flags, count, members. */
+/* The bytes of a configuration entry: version, flags, count, members. */
 void raft_config_encode(const struct raft_config *c, struct buf *out);
 /* Untrusted bytes; checks order, roles and every bound. INVALID, VERSION or TOO_LARGE. */
 MUST_CHECK int raft_config_decode(const void *p, size_t len, struct raft_config *ret_config);

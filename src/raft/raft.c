@@ -448,6 +448,7 @@ int raft_peer(const struct raft *r, struct uuid id, struct raft_peer_status *ret
         .snapshot_offset = p->snapshot_offset,
         .ticks_since_heard = r->tick - p->heard_tick,
         .lost_data = p->lost_data,
+        .full = p->full,
     };
     return 0;
 }

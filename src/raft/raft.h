@@ -288,6 +288,7 @@ struct raft_peer_status {
      * counts in no quorum of this leader's term and gets no entries, match is 0 (PITFALLS 41).
      * Remove it, and add it again with an empty disk and so under a new id. */
     bool lost_data;
+    bool full; /* its disk, by its own word */
 };
 /* Leader only: what is known of a peer. NOT_LEADER, NOT_FOUND. */
 MUST_CHECK int raft_peer(const struct raft *r, struct uuid id, struct raft_peer_status *ret_peer);

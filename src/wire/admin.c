@@ -56,7 +56,7 @@ void wire_admin_encode(const struct wire_message *m, struct buf *out)
 void wire_admin_decode(struct bytes_reader *r, struct wire_message *m)
 {
     uint8_t op = bytes_read_u8(r);
-    if (op < WIRE_ADMIN_ADD_LEARNER || op > WIRE_ADMIN_JOIN)
+    if (op < WIRE_ADMIN_ADD_LEARNER || op > WIRE_ADMIN_LAST)
         r->failed = true;
     m->admin.op = (enum wire_admin_op)op;
     m->admin.timeout_ms = bytes_read_u32(r);
@@ -76,6 +76,17 @@ void wire_admin_reply_encode(const struct wire_message *m, struct buf *out)
     buf_put_uuid(out, m->admin_reply.found);
     buf_put_uuid(out, m->admin_reply.cluster);
     buf_put_varint(out, m->admin_reply.distance);
+    if (m->admin_reply.err == ERR_NO_QUORUM) {
+        buf_put_varint(out, m->admin_reply.n_voters);
+        buf_put_varint(out, m->admin_reply.n_alive);
+    }
+}
+
+static unsigned read_members(struct bytes_reader *r)
+{
+    uint64_t n = bytes_read_varint(r);
+    r->failed |= n > LIMIT_MEMBERS;
+    return n > LIMIT_MEMBERS ? 0 : (unsigned)n;
 }
 
 void wire_admin_reply_decode(struct bytes_reader *r, struct wire_message *m)
@@ -87,6 +98,10 @@ void wire_admin_reply_decode(struct bytes_reader *r, struct wire_message *m)
     m->admin_reply.found = bytes_read_uuid(r);
     m->admin_reply.cluster = bytes_read_uuid(r);
     m->admin_reply.distance = bytes_read_varint(r);
+    if (m->admin_reply.err == ERR_NO_QUORUM) {
+        m->admin_reply.n_voters = read_members(r);
+        m->admin_reply.n_alive = read_members(r);
+    }
 }
 
 /* ---- FORM ---- */

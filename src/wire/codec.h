@@ -52,6 +52,9 @@ void wire_form_reply_decode(struct bytes_reader *r, struct wire_message *m);
 void wire_digest_reply_encode(const struct wire_message *m, struct buf *out);
 void wire_digest_reply_decode(struct bytes_reader *r, struct wire_message *m);
 
+void wire_status_reply_encode(const struct wire_message *m, struct buf *out);
+void wire_status_reply_decode(struct bytes_reader *r, struct wire_message *m);
+
 /* Pieces that several payloads share. */
 
 /* One byte, 0 or 1. */

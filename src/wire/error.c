@@ -30,7 +30,8 @@
     X(23, NO_SPACE)                                                                                \
     X(24, PERMISSION)                                                                              \
     X(25, UNINITIALIZED)                                                                           \
-    X(26, SHUTDOWN)
+    X(26, SHUTDOWN)                                                                                \
+    X(27, NO_QUORUM)
 
 enum { WIRE_ERROR_UNKNOWN = 9 };
 

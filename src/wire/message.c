@@ -47,6 +47,8 @@ static const struct codec codecs[] = {
     [WIRE_FORM_REPLY] = {true, wire_form_reply_encode, wire_form_reply_decode, NULL},
     [WIRE_DIGEST] = {true, NULL, NULL, NULL},
     [WIRE_DIGEST_REPLY] = {true, wire_digest_reply_encode, wire_digest_reply_decode, NULL},
+    [WIRE_STATUS] = {true, NULL, NULL, NULL},
+    [WIRE_STATUS_REPLY] = {true, wire_status_reply_encode, wire_status_reply_decode, NULL},
 };
 
 static const struct codec *find_codec(unsigned type)

@@ -56,6 +56,8 @@ enum wire_type {
     WIRE_FORM_REPLY = 24,
     WIRE_DIGEST = 25, /* asks what the digest of the state is */
     WIRE_DIGEST_REPLY = 26,
+    WIRE_STATUS = 27, /* what the leader knows of the members */
+    WIRE_STATUS_REPLY = 28,
 };
 
 struct wire_header {
@@ -82,6 +84,26 @@ enum wire_admin_op {
     WIRE_ADMIN_ADD_LEARNER = 1, /* ids[0] (zero: whoever lives there), addr */
     WIRE_ADMIN_CHANGE = 2,      /* ids */
     WIRE_ADMIN_JOIN = 3, /* ids[0], incarnation, addr: a configured peer asks to become a voter */
+    WIRE_ADMIN_MEMBER_LEARNER = 4, /* addr: whoever lives there */
+    WIRE_ADMIN_MEMBER_VOTER = 5,   /* the same, to become a voter when it has caught up */
+    WIRE_ADMIN_PROMOTE = 6,        /* ids[0] */
+    WIRE_ADMIN_DEMOTE = 7,         /* ids[0] */
+    WIRE_ADMIN_REMOVE = 8,         /* ids[0] */
+    WIRE_ADMIN_TRANSFER = 9,       /* ids[0], zero: to anybody else */
+    WIRE_ADMIN_LAST = WIRE_ADMIN_TRANSFER
+};
+
+/* One member as the leader sees it. */
+struct wire_member_status {
+    struct uuid id;
+    char addr[LIMIT_ADDR_BYTES + 1];
+    uint8_t roles;       /* enum raft_member_roles */
+    uint64_t match, lag; /* index; entries */
+    uint64_t rtt_us;     /* 0: not known */
+    uint64_t heard_us_ago;
+    uint64_t digest_index, digest; /* of its state; index 0: not known */
+    uint8_t digest_compared;       /* 0: not yet, 1: the leader's, 2: another */
+    bool alive, heard, lost_data, in_snapshot, full;
 };
 
 /* One decoded or to-be-encoded message. Pointers borrow from the bytes decoded,
@@ -122,6 +144,7 @@ struct wire_message {
             struct uuid pos_leader;
             struct uuid id, found, cluster;
             uint64_t distance;
+            unsigned n_voters, n_alive; /* NO_QUORUM only */
         } admin_reply;
         struct {
             struct uuid new_cluster;
@@ -136,6 +159,13 @@ struct wire_message {
             uint64_t index;  /* the last one applied; 0: none */
             uint64_t digest; /* of the state there, kv_digest() */
         } digest_reply;
+        struct {
+            bool leads; /* what follows is worth something */
+            bool full, joint;
+            struct raft_pos config_pos;
+            unsigned n_members;
+            struct wire_member_status members[LIMIT_MEMBERS];
+        } status_reply;
     };
 };
 

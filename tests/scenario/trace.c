@@ -32,6 +32,7 @@ void trace_config(struct buf *b, const struct raft_config *config)
     trace_members(b, config, RAFT_VOTER, "");
     trace_members(b, config, RAFT_VOTER_OLD, " | ");
     trace_members(b, config, RAFT_LEARNER, ", learner ");
+    trace_members(b, config, RAFT_VOTER_SOON, ", soon voter ");
     trace_members(b, config, RAFT_LEARNER_NEXT, ", soon learner ");
     buf_append_str(b, "}");
 }

@@ -210,6 +210,13 @@ static bool is_learner(const struct raft_config *c, const struct storage_identit
     return m && m->incarnation == identity->incarnation && !raft_member_votes(m);
 }
 
+/* The same, by its mark: whoever the operator added to be one. */
+static bool is_voter_soon(const struct raft_config *c, const struct storage_identity *identity)
+{
+    const struct raft_member *m = raft_config_find(c, identity->node);
+    return m && (m->roles & RAFT_VOTER_SOON);
+}
+
 /* Whether those with this node's disk gone would still be a quorum, by every
  * configuration that anybody goes by. */
 static bool may_wipe(const struct sim *s, unsigned victim)
@@ -218,6 +225,8 @@ static bool may_wipe(const struct sim *s, unsigned victim)
         return false;
     if (!another_peer_knows(s, victim) ||
         (s->plan.by_peers && is_learner(&s->config, &s->nodes[victim].disk.identity)))
+        return false;
+    if (is_voter_soon(&s->config, &s->nodes[victim].disk.identity))
         return false;
     unsigned mask = ((1u << SIM_NODES) - 1) & ~(1u << victim);
     if (raft_config_is_joint(&s->config) || !check_has_quorum(s, &s->config, mask))

@@ -48,6 +48,23 @@ static bool is_member(const struct sim *s, unsigned i)
     return raft_config_find(&s->config, s->nodes[i].disk.identity.node) != NULL;
 }
 
+/* By its id as a learner, or by its address alone, mostly to become a voter. */
+static struct node_request *adding(struct sim *s, unsigned i)
+{
+    const char *addr = s->nodes[i].options.addr;
+    struct node_request *r;
+    if (sim_random(s, 0, 1) == 0) {
+        r = node_request_new(NODE_ADD_LEARNER);
+        r->in.add_learner.id = s->nodes[i].disk.identity.node;
+        memcpy(r->in.add_learner.addr, addr, sizeof r->in.add_learner.addr);
+    } else {
+        r = node_request_new(NODE_MEMBER_ADD);
+        memcpy(r->in.member_add.addr, addr, sizeof r->in.member_add.addr);
+        r->in.member_add.voter = sim_random(s, 0, 3) != 0;
+    }
+    return r;
+}
+
 static bool add_somebody(struct sim *s)
 {
     unsigned start = (unsigned)sim_random(s, 0, s->plan.n_slots - 1);
@@ -56,11 +73,8 @@ static bool add_somebody(struct sim *s)
         unsigned i = (start + k) % s->plan.n_slots;
         if (is_member(s, i) || !is_up(s, i) || s->nodes[i].id_used_up)
             continue;
-        struct node_request *r = node_request_new(NODE_ADD_LEARNER);
-        r->in.add_learner.id = s->nodes[i].disk.identity.node;
-        memcpy(r->in.add_learner.addr, s->nodes[i].options.addr, sizeof r->in.add_learner.addr);
         trace(s, "operator at node %d: add node %u", at, i);
-        command(s, (unsigned)at, r);
+        command(s, (unsigned)at, adding(s, i));
         return true;
     }
     return false;
@@ -87,11 +101,43 @@ static void change_voters(struct sim *s)
     command(s, (unsigned)at, r);
 }
 
+/* One member alone, of those that still have their disk; or another leader. */
+static void change_member(struct sim *s)
+{
+    static const enum node_request_type types[] = {NODE_MEMBER_REMOVE, NODE_MEMBER_PROMOTE,
+                                                   NODE_MEMBER_PROMOTE, NODE_MEMBER_DEMOTE,
+                                                   NODE_TRANSFER};
+    static const char *const texts[] = {"remove", "promote", "promote", "demote", "hand over to"};
+    unsigned what = (unsigned)sim_random(s, 0, 4);
+    int at = some_node(s);
+    if (at < 0 || s->config.n_members == 0)
+        return;
+    const struct raft_member *m = &s->config.members[sim_random(s, 0, s->config.n_members - 1)];
+    int slot = process_of(s, m);
+    if (slot < 0)
+        return;
+    struct node_request *r = node_request_new(types[what]);
+    if (types[what] != NODE_TRANSFER || sim_random(s, 0, 1) == 0)
+        r->in.member.id = m->id;
+    trace(s, "operator at node %d: %s node %d", at, texts[what], slot);
+    command(s, (unsigned)at, r);
+}
+
 /* Whoever is to stay connected is chosen when the storm ends; nobody takes voters away from them
  * after that. */
 static bool is_over(const struct sim *s)
 {
     return s->now_us + LAST_COMMAND_MS * SIM_MS > s->storm_ends_us;
+}
+
+static void reorganise(struct sim *s)
+{
+    if (sim_random(s, 0, 1) == 0 && add_somebody(s))
+        return;
+    if (sim_random(s, 0, 1) == 0)
+        change_voters(s);
+    else
+        change_member(s);
 }
 
 void operator_act(struct sim *s)
@@ -101,8 +147,8 @@ void operator_act(struct sim *s)
     if (s->admin_calls == 0) {
         if (s->n_log == 0)
             operator_found(s);
-        else if (s->plan.operator_gap_us != 0 && (sim_random(s, 0, 1) == 0 || !add_somebody(s)))
-            change_voters(s);
+        else if (s->plan.operator_gap_us != 0)
+            reorganise(s);
     }
     uint64_t mean_us = s->plan.operator_gap_us;
     if (s->n_log == 0)

@@ -51,7 +51,7 @@ static bool answer_by_path(const struct http_request *r)
         "POST /raft-append HTTP",      "POST /raft-vote HTTP",     "POST /raft-read-index HTTP",
         "POST /raft-timeout-now HTTP", "POST /raft-snapshot HTTP", "POST /raft-forward HTTP",
         "POST /raft-admin HTTP",       "POST /raft-hello HTTP",    "POST /raft-form HTTP",
-        "POST /raft-digest HTTP",
+        "POST /raft-digest HTTP",      "POST /raft-status HTTP",
     };
     bool right = strncmp(r->head, lines[r->nth - 1], strlen(lines[r->nth - 1])) == 0;
     http_answer(r, right ? 200 : 404, "", NULL, 0);

@@ -272,6 +272,31 @@ static struct raft_config sample(void)
     return c;
 }
 
+static void test_config_learner_to_be_voter_is_marked_until_it_is(void **state)
+{
+    (void)state;
+    struct raft_config c = {0}, back;
+    struct buf b = BUF_INIT;
+    struct raft_change changes[] = {{RAFT_ADD_VOTER, member(1)}, {RAFT_ADD_VOTER_SOON, member(2)}};
+    assert_int_equal(raft_config_simple(&c, changes, 2, &c), 0);
+    assert_int_equal(c.members[1].roles, RAFT_LEARNER | RAFT_VOTER_SOON);
+    raft_config_encode(&c, &b);
+    assert_int_equal(b.data[0], 2); /* an older program says what it does not know */
+    assert_int_equal(raft_config_decode(b.data, b.len, &back), 0);
+    assert_int_equal(back.members[1].roles, RAFT_LEARNER | RAFT_VOTER_SOON);
+    changes[0].type = RAFT_ADD_VOTER_SOON; /* of a voter: nothing */
+    changes[1].type = RAFT_ADD_LEARNER;    /* takes the mark away */
+    assert_int_equal(raft_config_simple(&c, changes, 2, &c), 0);
+    assert_int_equal(c.members[0].roles, RAFT_VOTER);
+    assert_int_equal(c.members[1].roles, RAFT_LEARNER);
+    changes[1].type = RAFT_ADD_VOTER_SOON;
+    assert_int_equal(raft_config_simple(&c, changes, 2, &c), 0);
+    changes[1].type = RAFT_ADD_VOTER;
+    assert_int_equal(raft_config_simple(&c, changes, 2, &c), 0);
+    assert_int_equal(c.members[1].roles, RAFT_VOTER);
+    buf_free(&b);
+}
+
 static void test_config_bytes_round_trip(void **state)
 {
     (void)state;
@@ -337,7 +362,9 @@ static void test_config_bytes_cut_or_damaged_are_no_danger(void **state)
     buf_append(&b, "x", 1);
     assert_int_equal(raft_config_decode(b.data, b.len, &out), ERR_INVALID);
     b.len--;
-    b.data[0] = 2;
+    b.data[0] = 2; /* which nothing in it needs */
+    assert_int_equal(raft_config_decode(b.data, b.len, &out), ERR_INVALID);
+    b.data[0] = 3;
     assert_int_equal(raft_config_decode(b.data, b.len, &out), ERR_VERSION);
     b.data[0] = 1;
     b.data[2] = LIMIT_MEMBERS + 1;
@@ -362,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_config_joint_of_any_changes_reaches_their_result),
         cmocka_unit_test(test_config_too_many_members_refused),
         cmocka_unit_test(test_config_update_replaces_addr_never_the_disk),
+        cmocka_unit_test(test_config_learner_to_be_voter_is_marked_until_it_is),
         cmocka_unit_test(test_config_bytes_round_trip),
         cmocka_unit_test(test_config_bytes_of_impossible_configs_refused),
         cmocka_unit_test(test_config_bytes_cut_or_damaged_are_no_danger),

@@ -201,6 +201,7 @@ static void test_error_numbers_are_those_of_the_manual(void **state)
         ERR_PERMISSION,
         ERR_UNINITIALIZED,
         ERR_SHUTDOWN,
+        ERR_NO_QUORUM,
     };
     for (unsigned i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         struct wire_message m;

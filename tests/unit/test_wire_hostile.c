@@ -40,7 +40,7 @@ static void test_frame_of_another_kind_is_refused(void **state)
 static void test_type_that_is_none_is_refused(void **state)
 {
     (void)state;
-    static const unsigned types[] = {0, 9, 15, 27, 128, 255};
+    static const unsigned types[] = {0, 9, 15, 29, 128, 255};
     for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct buf b = BUF_INIT;
         wire_sample_seal(types[i], 0, NULL, 0, &b);
@@ -189,7 +189,7 @@ static void test_admin_and_form_beyond_their_limits_are_refused(void **state)
     wire_assert_payload_refused(WIRE_ADMIN, 0, &b);
     put_admin(&b, 0, 1);
     wire_assert_payload_refused(WIRE_ADMIN, 0, &b);
-    put_admin(&b, WIRE_ADMIN_JOIN + 1, 1);
+    put_admin(&b, WIRE_ADMIN_LAST + 1, 1);
     wire_assert_payload_refused(WIRE_ADMIN, 0, &b);
     for (unsigned n = LIMIT_PEERS; n <= LIMIT_PEERS + 1; n++) {
         buf_put_uuid(&b, UUID_ZERO);
@@ -218,6 +218,8 @@ static void put_count(struct buf *b, enum wire_type type, uint64_t count)
                    14);
     else if (type == WIRE_FORM)
         buf_put_uuid(b, UUID_ZERO);
+    else if (type == WIRE_STATUS_REPLY)
+        buf_append(b, "\0\0\0" /* position */ "\0\0", 5);
     buf_put_varint(b, count);
 }
 
@@ -225,7 +227,7 @@ static void put_count(struct buf *b, enum wire_type type, uint64_t count)
 static void decode_hostile_counts(void)
 {
     static const enum wire_type types[] = {WIRE_APPEND, WIRE_FORWARD, WIRE_FORWARD_REPLY,
-                                           WIRE_ADMIN, WIRE_FORM};
+                                           WIRE_ADMIN,  WIRE_FORM,    WIRE_STATUS_REPLY};
     static const uint64_t counts[] = {1,          33,         65537,           1u << 20,  1u << 31,
                                       1ull << 32, 1ull << 40, UINT64_MAX / 16, UINT64_MAX};
     static const uint8_t nothing[64];

@@ -33,6 +33,8 @@ const enum wire_type wire_types[WIRE_TYPES] = {
     WIRE_FORM_REPLY,
     WIRE_DIGEST,
     WIRE_DIGEST_REPLY,
+    WIRE_STATUS,
+    WIRE_STATUS_REPLY,
 };
 
 #define MAX UINT64_MAX
@@ -191,7 +193,7 @@ static void make_admin(enum wire_sample s, struct wire_message *m)
 {
     m->admin.op = s == WIRE_SAMPLE_LEAST   ? WIRE_ADMIN_ADD_LEARNER
                   : s == WIRE_SAMPLE_PLAIN ? WIRE_ADMIN_CHANGE
-                                           : WIRE_ADMIN_JOIN;
+                                           : WIRE_ADMIN_TRANSFER;
     m->admin.timeout_ms = (uint32_t)pick(s, 4500);
     m->admin.incarnation = pick(s, 0x1122334455667788);
     pick_addr(s, 1, m->admin.addr);
@@ -202,7 +204,13 @@ static void make_admin(enum wire_sample s, struct wire_message *m)
 
 static void make_admin_reply(enum wire_sample s, struct wire_message *m)
 {
-    m->admin_reply.err = s == WIRE_SAMPLE_LEAST ? 0 : ERR_LAGGING;
+    m->admin_reply.err = s == WIRE_SAMPLE_LEAST   ? 0
+                         : s == WIRE_SAMPLE_PLAIN ? ERR_LAGGING
+                                                  : ERR_NO_QUORUM;
+    if (m->admin_reply.err == ERR_NO_QUORUM) {
+        m->admin_reply.n_voters = LIMIT_MEMBERS;
+        m->admin_reply.n_alive = 2;
+    }
     m->admin_reply.pos = pick_pos(s, 2);
     m->admin_reply.pos_leader = pick_uuid(s, 31);
     m->admin_reply.id = pick_uuid(s, 32);
@@ -217,6 +225,34 @@ static void make_form(enum wire_sample s, struct wire_message *m)
     m->form.n_peers = s == WIRE_SAMPLE_LEAST ? 0 : s == WIRE_SAMPLE_PLAIN ? 3 : LIMIT_PEERS;
     for (unsigned i = 0; i < m->form.n_peers; i++)
         pick_addr(s, i, m->form.peers[i]);
+}
+
+static void make_status_reply(enum wire_sample s, struct wire_message *m)
+{
+    bool yes = s != WIRE_SAMPLE_LEAST;
+    m->status_reply.leads = m->status_reply.full = m->status_reply.joint = yes;
+    m->status_reply.config_pos = pick_pos(s, 61);
+    m->status_reply.n_members = s == WIRE_SAMPLE_LEAST   ? 0
+                                : s == WIRE_SAMPLE_PLAIN ? 3
+                                                         : LIMIT_MEMBERS;
+    for (unsigned i = 0; i < m->status_reply.n_members; i++) {
+        struct wire_member_status *out = &m->status_reply.members[i];
+        *out = (struct wire_member_status){.id = pick_uuid(s, i + 62),
+                                           .roles = (uint8_t)i,
+                                           .match = pick(s, 94),
+                                           .lag = pick(s, 95),
+                                           .rtt_us = pick(s, 96),
+                                           .heard_us_ago = pick(s, 97),
+                                           .digest_index = pick(s, 98),
+                                           .digest = pick(s, 99),
+                                           .digest_compared = (uint8_t)(i % 3),
+                                           .alive = i & 1,
+                                           .heard = i & 2,
+                                           .lost_data = i & 4,
+                                           .in_snapshot = i & 8,
+                                           .full = i & 16};
+        pick_addr(s, i, out->addr);
+    }
 }
 
 static void make_hello_reply(enum wire_sample s, struct wire_message *m)
@@ -244,10 +280,15 @@ static void make_digest_reply(enum wire_sample s, struct wire_message *m)
 void wire_sample_make(enum wire_type type, enum wire_sample s, struct wire_message *ret_message)
 {
     static void (*const makers[])(enum wire_sample, struct wire_message *) = {
-        [WIRE_HELLO_REPLY] = make_hello_reply,     [WIRE_FORWARD] = make_forward,
-        [WIRE_FORWARD_REPLY] = make_forward_reply, [WIRE_ADMIN] = make_admin,
-        [WIRE_ADMIN_REPLY] = make_admin_reply,     [WIRE_FORM] = make_form,
+        [WIRE_HELLO_REPLY] = make_hello_reply,
+        [WIRE_FORWARD] = make_forward,
+        [WIRE_FORWARD_REPLY] = make_forward_reply,
+        [WIRE_ADMIN] = make_admin,
+        [WIRE_ADMIN_REPLY] = make_admin_reply,
+        [WIRE_FORM] = make_form,
         [WIRE_DIGEST_REPLY] = make_digest_reply,
+        [WIRE_FORM_REPLY] = NULL,
+        [WIRE_STATUS_REPLY] = make_status_reply,
     };
     struct wire_message *m = ret_message;
     memset(m, 0, sizeof *m);
@@ -263,7 +304,7 @@ void wire_sample_make(enum wire_type type, enum wire_sample s, struct wire_messa
     };
     if (type <= WIRE_SNAPSHOT_REPLY)
         make_raft(type, s, m);
-    else if (makers[type])
+    else if (type < sizeof makers / sizeof makers[0] && makers[type])
         makers[type](s, m);
     else
         make_small(type, s, m);

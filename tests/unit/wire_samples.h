@@ -11,7 +11,7 @@
  * largest numbers, full addresses, full lists of members. */
 enum wire_sample { WIRE_SAMPLE_LEAST, WIRE_SAMPLE_PLAIN, WIRE_SAMPLE_MOST, WIRE_SAMPLES };
 
-#define WIRE_TYPES 21
+#define WIRE_TYPES 23
 extern const enum wire_type wire_types[WIRE_TYPES];
 
 /* Fills *ret_message, which owns what it owns after decoding (wire_message_free). */
