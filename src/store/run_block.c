@@ -114,10 +114,15 @@ int run_block_record(struct run *r, const struct run_block *block, unsigned pos,
     if (!record.deleted) {
         record.value.create_revision = bytes_read_varint(&in);
         record.value.version = bytes_read_varint(&in);
+        if (kind == RUN_RECORD_VALUE_ATTRS) {
+            record.value.attrs_len = bytes_read_u8(&in);
+            record.value.attrs = bytes_read(&in, record.value.attrs_len);
+        }
         record.value.len = in.left;
         record.value.data = bytes_read(&in, in.left);
     }
-    bool kind_known = kind == RUN_RECORD_VALUE || kind == RUN_RECORD_TOMBSTONE;
+    bool kind_known = kind == RUN_RECORD_VALUE || kind == RUN_RECORD_TOMBSTONE ||
+                      (kind == RUN_RECORD_VALUE_ATTRS && record.value.attrs_len > 0);
     if (!kind_known || !bytes_reader_done(&in) || record.value.len > LIMIT_VALUE_BYTES)
         return malformed(r, block, reason);
     *ret_record = record;

@@ -5,7 +5,9 @@
  *      header   magic 8 | version u32 | crc u32
  *      block    crc u32 | length of records u32 | n u16 | records | n starts u16
  *      record   kind u8 | key length u16 | key | revision varint
- *               | create revision varint | version varint | value     (not of tombstones)
+ *               | create revision varint | version varint             (not of tombstones)
+ *               | attributes length u8 | attributes                   (if it has any)
+ *               | value                                               (not of tombstones)
  *      meta     as the writer's caller made it
  *      filter   lines of 64 bytes, see run_filter.h; none in a large run
  *      index    for each block: offset u64 | end of its key u64; then the keys
@@ -37,7 +39,8 @@
 #define RUN_FILE_BYTES_MIN     (RUN_HEADER_BYTES + RUN_FOOTER_BYTES)
 
 /* Of a record without its value. */
-#define RUN_RECORD_HEAD_BYTES_MAX (3 + LIMIT_KEY_BYTES + 3 * BYTES_VARINT_MAX)
+#define RUN_RECORD_HEAD_BYTES_MAX                                                                  \
+    (3 + LIMIT_KEY_BYTES + 3 * BYTES_VARINT_MAX + 1 + LIMIT_ATTRS_BYTES)
 
 /* What a block is filled up to; a larger record has a block of its own. Starts
  * are below it, so that they fit into u16. It doubles with every so many blocks,
@@ -49,6 +52,7 @@
 enum run_record_kind {
     RUN_RECORD_VALUE = 1,
     RUN_RECORD_TOMBSTONE = 2,
+    RUN_RECORD_VALUE_ATTRS = 3, /* a value with attributes (kv/attrs.h) */
 };
 
 /* In the order of its bytes. */

@@ -177,15 +177,23 @@ static size_t varint_encode(uint8_t *p, uint64_t v)
 /* All of the record before its value. */
 static size_t head_encode(const struct kv_record *record, uint8_t *p)
 {
-    p[0] = record->deleted ? RUN_RECORD_TOMBSTONE : RUN_RECORD_VALUE;
+    const struct kv_value *value = &record->value;
+    p[0] = record->deleted    ? RUN_RECORD_TOMBSTONE
+           : value->attrs_len ? RUN_RECORD_VALUE_ATTRS
+                              : RUN_RECORD_VALUE;
     bytes_put_be(p + 1, record->key_len, 2);
     memcpy(p + 3, record->key, record->key_len);
     size_t n = 3 + record->key_len;
-    n += varint_encode(p + n, record->value.revision);
+    n += varint_encode(p + n, value->revision);
     if (record->deleted)
         return n;
-    n += varint_encode(p + n, record->value.create_revision);
-    return n + varint_encode(p + n, record->value.version);
+    n += varint_encode(p + n, value->create_revision);
+    n += varint_encode(p + n, value->version);
+    if (value->attrs_len == 0)
+        return n;
+    p[n++] = (uint8_t)value->attrs_len;
+    memcpy(p + n, value->attrs, value->attrs_len);
+    return n + value->attrs_len;
 }
 
 static void add(struct run_writer *w, const struct kv_record *record)
@@ -228,6 +236,7 @@ int run_writer_put(struct run_writer *w, const struct kv_record *record)
 {
     ASSERT(record->key_len >= 1 && record->key_len <= LIMIT_KEY_BYTES);
     ASSERT(record->deleted || record->value.len <= LIMIT_VALUE_BYTES);
+    ASSERT(record->deleted || record->value.attrs_len <= LIMIT_ATTRS_BYTES);
     ASSERT(is_ascending(w, record));
     if (w->err)
         return w->err;

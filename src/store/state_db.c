@@ -346,6 +346,23 @@ static int decode(struct state_db *db, const MDB_val *key, const void *p, size_t
     return 0;
 }
 
+/* Puts the value in place of its record in data, and the attributes behind it. */
+static int load_large(struct state_db *db, MDB_txn *txn, const MDB_val *key, struct state_record *r,
+                      struct buf *data, struct buf *reason)
+{
+    uint8_t attrs[LIMIT_ATTRS_BYTES];
+    struct kv_value *value = &r->value;
+    if (value->attrs_len)
+        memcpy(attrs, value->attrs, value->attrs_len);
+    buf_clear(data);
+    buf_reserve(data, value->len + value->attrs_len);
+    int err = load_chunks(db, txn, key, r, data, reason);
+    buf_append(data, attrs, value->attrs_len);
+    value->data = data->data;
+    value->attrs = data->data + value->len;
+    return err;
+}
+
 int state_db_load(struct state_db *db, MDB_txn *txn, const MDB_val *key, const MDB_val *item,
                   struct buf *data, struct kv_value *ret_value, struct buf *reason)
 {
@@ -353,11 +370,8 @@ int state_db_load(struct state_db *db, MDB_txn *txn, const MDB_val *key, const M
     empty(data);
     buf_append(data, item->mv_data, item->mv_size);
     int err = decode(db, key, data->data, data->len, &r, reason);
-    if (!err && r.chunked) {
-        buf_clear(data);
-        err = load_chunks(db, txn, key, &r, data, reason);
-        r.value.data = data->data;
-    }
+    if (!err && r.chunked)
+        err = load_large(db, txn, key, &r, data, reason);
     if (!err)
         *ret_value = r.value;
     return err;

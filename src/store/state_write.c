@@ -259,7 +259,7 @@ bool state_write_record(struct state_write *w, const struct kv_record *record)
         return false;
     MDB_val key = {record->key_len, (void *)record->key};
     struct state_record r = {.value = record->value};
-    r.chunked = !record->deleted && record->value.len > STATE_INLINE_BYTES_MAX;
+    r.chunked = !record->deleted && state_record_must_be_chunked(&record->value);
     if (r.chunked) {
         if (!put_chunks(w, record->value.data, record->value.len, &r.id))
             return false;

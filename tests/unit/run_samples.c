@@ -15,6 +15,7 @@
 static char key_text[64];
 static uint8_t key_bytes[LIMIT_KEY_BYTES];
 static uint8_t value_bytes[2048];
+static uint8_t attrs_bytes[LIMIT_ATTRS_BYTES];
 
 static struct kv_record record_of(uint64_t i, const void *key, size_t key_len, size_t value_len)
 {
@@ -30,6 +31,15 @@ static struct kv_record record_of(uint64_t i, const void *key, size_t key_len, s
     return record;
 }
 
+/* One in three has 1 to max bytes of attributes. */
+static struct kv_record with_attrs(struct kv_record record, uint64_t i, size_t max)
+{
+    memset(attrs_bytes, (int)i, sizeof attrs_bytes);
+    record.value.attrs = attrs_bytes;
+    record.value.attrs_len = i % 3 == 1 ? 1 + (size_t)(i / 3 * 127 % max) : 0;
+    return record;
+}
+
 struct kv_record run_sample_small(uint64_t i)
 {
     int len = snprintf(key_text, sizeof key_text, "app/config/%010llu", (unsigned long long)i);
@@ -38,7 +48,7 @@ struct kv_record run_sample_small(uint64_t i)
                                   .key_len = (size_t)len,
                                   .deleted = true,
                                   .value.revision = UINT64_MAX - i};
-    return record_of(i, key_text, (size_t)len, 32);
+    return with_attrs(record_of(i, key_text, (size_t)len, 32), i, 20);
 }
 
 struct kv_record run_sample_long(uint64_t i)
@@ -61,7 +71,7 @@ struct kv_record run_sample_binary(uint64_t i)
     uint64_t place = i * 32 + 31; /* below 65536, ends with 255 in the last */
     key_bytes[0] = (uint8_t)(place >> 8);
     key_bytes[1] = (uint8_t)place;
-    return record_of(i, key_bytes, len, i % 50);
+    return with_attrs(record_of(i, key_bytes, len, i % 50), i, LIMIT_ATTRS_BYTES);
 }
 
 int run_sample_sink(void *ctx, const void *p, size_t len, struct buf *reason)
@@ -93,6 +103,9 @@ bool run_sample_equal(const struct kv_record *a, const struct kv_record *b)
     return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0 &&
            a->deleted == b->deleted && a->value.len == b->value.len &&
            (a->value.len == 0 || memcmp(a->value.data, b->value.data, a->value.len) == 0) &&
+           a->value.attrs_len == b->value.attrs_len &&
+           (a->value.attrs_len == 0 ||
+            memcmp(a->value.attrs, b->value.attrs, a->value.attrs_len) == 0) &&
            a->value.revision == b->value.revision &&
            a->value.create_revision == b->value.create_revision &&
            a->value.version == b->value.version;

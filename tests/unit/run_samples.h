@@ -7,12 +7,14 @@
 
 #include "store/run.h"
 
-/* Record i of a run: keys rise with i. Key and value stay until the next call. */
+/* Record i of a run: keys rise with i. Key, value and attributes stay until the next call. */
 typedef struct kv_record run_sample_fn(uint64_t i);
 
-struct kv_record run_sample_small(uint64_t i);  /* some 60 bytes; every seventh a tombstone */
+struct kv_record run_sample_small(uint64_t i);  /* some 60 bytes; every seventh a tombstone, and
+                                                   every third has attributes */
 struct kv_record run_sample_long(uint64_t i);   /* several blocks of few records each */
-struct kv_record run_sample_binary(uint64_t i); /* keys of 1 to 511 bytes of any value, i < 2000 */
+struct kv_record run_sample_binary(uint64_t i); /* keys of 1 to 511 bytes of any value, attributes
+                                                   of up to 255, i < 2000 */
 
 #define RUN_SAMPLE_META "the meta part, \0 and \xff"
 

@@ -182,6 +182,13 @@ const uint8_t *fixture_value(uint64_t seed, size_t len)
     return value;
 }
 
+/* One in three has some, of every length. */
+static size_t attrs_of(uint64_t seed, uint8_t out[LIMIT_ATTRS_BYTES])
+{
+    memset(out, (int)(seed >> 8), LIMIT_ATTRS_BYTES);
+    return seed % 3 == 0 ? (size_t)(seed >> 16) % (LIMIT_ATTRS_BYTES + 1) : 0;
+}
+
 /* Mostly small; about the sizes where pages and chunks end; and large ones. */
 static size_t random_len(struct state_fixture *f)
 {
@@ -201,6 +208,7 @@ static void put(struct state_fixture *f, struct run_writer *w, unsigned i, bool 
 {
     struct model_key *m = &f->model[i];
     struct kv_record r = {.deleted = deleted, .value.revision = f->pos.index};
+    uint8_t attrs[LIMIT_ATTRS_BYTES];
     r.key = fixture_key(i, &r.key_len);
     if (deleted) {
         *m = (struct model_key){0};
@@ -211,7 +219,9 @@ static void put(struct state_fixture *f, struct run_writer *w, unsigned i, bool 
                                     .len = len,
                                     .revision = m->revision,
                                     .create_revision = m->create_revision,
-                                    .version = m->version};
+                                    .version = m->version,
+                                    .attrs = attrs,
+                                    .attrs_len = attrs_of(m->seed, attrs)};
     }
     run_writer_put(w, &r);
 }
@@ -333,6 +343,10 @@ static void check_value(unsigned i, const struct model_key *m, const struct kv_v
                  (unsigned long)v->revision, m->len, (unsigned long)m->revision);
     if (m->len > 0)
         assert_memory_equal(v->data, fixture_value(m->seed, m->len), m->len);
+    uint8_t attrs[LIMIT_ATTRS_BYTES];
+    assert_int_equal(v->attrs_len, attrs_of(m->seed, attrs));
+    if (v->attrs_len > 0)
+        assert_memory_equal(v->attrs, attrs, v->attrs_len);
 }
 
 static void check_gets(struct kv_base_view *view, const struct model_key *model)
