@@ -181,6 +181,8 @@ static int restore(struct daemon *d, struct buf *reason)
                                     .ctx = d->node};
     uint64_t start_ms = clock_now_ms();
     int err = store_scan(d->store, &visitor, reason);
+    if (err == 0)
+        err = node_restore_end(d->node);
     if (err < 0 && reason->len == 0)
         buf_printf(reason, "data directory %s: cannot replay the log: %s", d->conf.data_dir,
                    err_text(err));

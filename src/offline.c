@@ -115,7 +115,7 @@ static int on_entry(void *ctx, struct raft_entry *e)
 {
     if (e->pos.index <= machine_applied(ctx).index)
         return 0;
-    return machine_apply(ctx, &e, 1, NULL, NULL);
+    return machine_replay(ctx, e);
 }
 
 /* The meta of the machine's state; its configuration does not matter, it will be another. */
@@ -140,6 +140,8 @@ static int refound(const struct conf *conf, struct store *store, struct machine 
         return ERR_UNINITIALIZED;
     }
     int err = store_scan(store, &visitor, reason);
+    if (!err)
+        err = machine_replay_end(machine);
     if (err && reason->len == 0)
         buf_printf(reason, "cannot replay the log of %s: %s", conf->data_dir, err_text(err));
     if (err)

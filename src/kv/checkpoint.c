@@ -41,6 +41,7 @@ void kv_free(struct kv **kv)
     if (!it)
         return;
     kv_end_batch(it);
+    replay_free(it);
     memtable_unref(&it->active);
     memtable_unref(&it->frozen);
     base_unref(&it->base);
@@ -141,6 +142,7 @@ int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen)
 {
     if (kv->frozen || kv->removal.under_way)
         return ERR_NOT_ALLOWED;
+    ASSERT(!kv->replay);
     struct kv_frozen *f = mem_zalloc(sizeof *f);
     f->applied = kv->applied;
     kv_meta(kv, &f->meta);

@@ -5,6 +5,7 @@
  *      records.c     what a key has, and writing over it
  *      operations.c  each operation on one key
  *      removal.c     all keys of a prefix, slice by slice
+ *      replay.c      many commands at a time, at the start
  *      checkpoint.c  made, frozen, replaced
  */
 #ifndef KV_CORE_H
@@ -46,6 +47,8 @@ struct kv {
     uint64_t digest; /* kv/digest.h */
     struct session_table *sessions;
     struct removal removal;
+    struct kv_replay *replay;         /* replay.c's; NULL: nothing was gathered */
+    struct memtable_place *near;      /* records_find() goes on from here; NULL: from the top */
     struct buf answer;                /* of the last command; reused */
     uint8_t all_set[LIMIT_BATCH_OPS]; /* the answer of as many Sets */
 };
@@ -54,6 +57,12 @@ static inline void kv_publish(struct kv *kv)
 {
     atomic_store_explicit(&kv->published, kv->applied.index, memory_order_release);
 }
+
+/* ---- kv.c ---- */
+
+/* Around all that an entry does: its position is kv->at; then it is whole, and views may see it. */
+void entry_begin(struct kv *kv, struct kv_pos pos);
+void entry_finish(struct kv *kv);
 
 /* ---- records.c ---- */
 
@@ -82,6 +91,11 @@ struct kv_cursor *records_cursor(struct kv *kv);
 
 /* Carries an operation on one key out and appends its answer to kv->answer. */
 MUST_CHECK int operation_apply(struct kv *kv, const struct kv_op *op);
+
+/* ---- replay.c ---- */
+
+/* Forgets what was gathered. */
+void replay_free(struct kv *kv);
 
 /* ---- removal.c ---- */
 

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "kv/core.h"
 
-static void begin(struct kv *kv, struct kv_pos pos)
+void entry_begin(struct kv *kv, struct kv_pos pos)
 {
     ASSERT(!kv->removal.under_way);
     ASSERT(pos.index > kv->applied.index);
@@ -16,8 +16,7 @@ static void begin(struct kv *kv, struct kv_pos pos)
     kv->at = pos;
 }
 
-/* The entry is whole: views may see it. */
-static void finish(struct kv *kv)
+void entry_finish(struct kv *kv)
 {
     kv->applied = kv->at;
     kv_publish(kv);
@@ -131,12 +130,12 @@ int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t
                    struct kv_result *ret_result)
 {
     struct kv_result result;
-    begin(kv, pos);
+    entry_begin(kv, pos);
     int err = apply_command(kv, command, len, &result);
     if (err)
         return err;
     if (!result.more)
-        finish(kv);
+        entry_finish(kv);
     *ret_result = result;
     return 0;
 }
@@ -153,7 +152,7 @@ int kv_apply_more(struct kv *kv, struct kv_result *ret_result)
     }
     keep_answer(kv, kv->removal.answer, false);
     tell(kv, kv->removal.answer, ret_result);
-    finish(kv);
+    entry_finish(kv);
     return 0;
 }
 
@@ -173,9 +172,9 @@ int kv_apply(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
 
 void kv_apply_members(struct kv *kv, struct kv_pos pos, const struct uuid ids[], unsigned n)
 {
-    begin(kv, pos);
+    entry_begin(kv, pos);
     session_table_set_members(kv->sessions, pos.index, ids, n);
-    finish(kv);
+    entry_finish(kv);
 }
 
 uint64_t kv_member_since(const struct kv *kv, struct uuid node)
@@ -185,8 +184,8 @@ uint64_t kv_member_since(const struct kv *kv, struct uuid node)
 
 void kv_apply_nothing(struct kv *kv, struct kv_pos pos)
 {
-    begin(kv, pos);
-    finish(kv);
+    entry_begin(kv, pos);
+    entry_finish(kv);
 }
 
 struct kv_pos kv_applied(const struct kv *kv)

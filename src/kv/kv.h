@@ -72,6 +72,12 @@ bool kv_is_applying(const struct kv *kv);
 /* The writer reads the base through one view from an apply or get on until this is called, after
  * each batch, or memtables change. */
 void kv_end_batch(struct kv *kv);
+/* At the start, before there are views: kv_apply() of a command whose answer nobody waits for. It
+ * may be carried out later, together with others, which is several times as fast. Only
+ * configurations and entries without meaning may be applied in between, before kv_replay_end() has
+ * carried out all. Errors as of kv_apply(), of any command so far. */
+MUST_CHECK int kv_replay(struct kv *kv, struct kv_pos pos, const void *command, size_t len);
+MUST_CHECK int kv_replay_end(struct kv *kv);
 /* The index of the configuration entry that made this node a member, the last time if it was one
  * before; 0: it is none. */
 uint64_t kv_member_since(const struct kv *kv, struct uuid node);

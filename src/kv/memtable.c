@@ -166,22 +166,31 @@ static struct memtable_node *follow(_Atomic(struct memtable_node *) *link)
     return atomic_load_explicit(link, memory_order_acquire);
 }
 
-/* The first node whose key is not below the given one; NULL when there is none. Sets the links of
- * each level in use that lead there, unless place is NULL. */
+/* The first node whose key is not below the given one; NULL when there is none. Begins at a link of
+ * this level that comes before it. Sets the links of each level from there down, unless place is
+ * NULL. */
+static struct memtable_node *descend(_Atomic(struct memtable_node *) *link, unsigned level,
+                                     const void *key, size_t key_len, struct memtable_place *place)
+{
+    struct memtable_node *not_below = NULL; /* found so a level above: need not be compared again */
+    for (;; level--, link--) {
+        struct memtable_node *n;
+        while ((n = follow(link)) && n != not_below && node_compare(n, key, key_len) < 0)
+            link = &n->next[level];
+        not_below = n;
+        if (place)
+            place->links[level] = link;
+        if (level == 0)
+            return not_below;
+    }
+}
+
+/* The same from the top; place: of all levels in use. */
 static struct memtable_node *search(struct memtable *m, const void *key, size_t key_len,
                                     struct memtable_place *place)
 {
-    _Atomic(struct memtable_node *) *tower = m->head;
-    struct memtable_node *not_below = NULL; /* found so a level above: need not be compared again */
-    for (unsigned level = atomic_load_explicit(&m->height, memory_order_relaxed); level-- > 0;) {
-        struct memtable_node *n;
-        while ((n = follow(&tower[level])) && n != not_below && node_compare(n, key, key_len) < 0)
-            tower = n->next;
-        not_below = n;
-        if (place)
-            place->links[level] = &tower[level];
-    }
-    return not_below;
+    unsigned top = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
+    return descend(&m->head[top], top, key, key_len, place);
 }
 
 static struct kv_record record_of(const struct memtable_node *n, const struct version *v)
@@ -229,17 +238,42 @@ static struct kv_record newest_record(const struct memtable_node *n)
     };
 }
 
+/* What memtable_find() answers when the search ended at n. */
+static bool found(struct memtable_node *n, const void *key, size_t key_len,
+                  struct memtable_place *place, struct kv_record *ret_record)
+{
+    place->node = n && node_compare(n, key, key_len) == 0 ? n : NULL;
+    place->digest = 0;
+    if (!place->node)
+        return false;
+    place->digest = n->digest;
+    *ret_record = newest_record(n);
+    return true;
+}
+
 bool memtable_find(struct memtable *m, const void *key, size_t key_len,
                    struct memtable_place *ret_place, struct kv_record *ret_record)
 {
-    struct memtable_node *n = search(m, key, key_len, ret_place);
-    ret_place->node = n && node_compare(n, key, key_len) == 0 ? n : NULL;
-    ret_place->digest = 0;
-    if (!ret_place->node)
-        return false;
-    ret_place->digest = n->digest;
-    *ret_record = newest_record(n);
-    return true;
+    return found(search(m, key, key_len, ret_place), key, key_len, ret_place, ret_record);
+}
+
+void memtable_begin(struct memtable *m, struct memtable_place *ret_place)
+{
+    *ret_place = (struct memtable_place){.node = NULL};
+    for (unsigned level = 0; level < MEMTABLE_HEIGHT_MAX; level++)
+        ret_place->links[level] = &m->head[level];
+}
+
+/* Up while the next node of a level is still below the key, then down as ever. */
+bool memtable_find_on(struct memtable *m, const void *key, size_t key_len,
+                      struct memtable_place *place, struct kv_record *ret_record)
+{
+    unsigned top = atomic_load_explicit(&m->height, memory_order_relaxed) - 1, level = 0;
+    struct memtable_node *n;
+    while (level < top && (n = follow(place->links[level])) && node_compare(n, key, key_len) < 0)
+        level++;
+    n = descend(place->links[level], level, key, key_len, place);
+    return found(n, key, key_len, place, ret_record);
 }
 
 static unsigned random_height(struct memtable *m)

@@ -40,7 +40,13 @@ struct memtable_place {
 /* True when the key has a record: the newest one, which may be a tombstone. */
 bool memtable_find(struct memtable *m, const void *key, size_t key_len,
                    struct memtable_place *ret_place, struct kv_record *ret_record);
-/* Adds a version of record->key at the place that memtable_find() gave for it; its
+/* For keys that do not fall: the same, by a search that begins at the place of the key before, also
+ * after a put there, and is the shorter the nearer that is. The first time at memtable_begin()'s
+ * place. No puts elsewhere may come in between. */
+void memtable_begin(struct memtable *m, struct memtable_place *ret_place);
+bool memtable_find_on(struct memtable *m, const void *key, size_t key_len,
+                      struct memtable_place *place, struct kv_record *ret_record);
+/* Adds a version of record->key at the place that was found for it; its
  * value.revision is not below any there. Copies key, value and attributes. */
 void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record);
 /* All memory held: the blocks of the arena and the memtable itself. */

@@ -46,11 +46,21 @@ static int get_below_active(struct kv *kv, const void *key, size_t key_len,
     return err;
 }
 
+static bool find_in_active(struct kv *kv, const void *key, size_t key_len,
+                           struct memtable_place *ret_place, struct kv_record *ret_record)
+{
+    if (!kv->near)
+        return memtable_find(kv->active, key, key_len, ret_place, ret_record);
+    bool is_there = memtable_find_on(kv->active, key, key_len, kv->near, ret_record);
+    *ret_place = *kv->near;
+    return is_there;
+}
+
 int records_find(struct kv *kv, const void *key, size_t key_len, struct memtable_place *ret_place,
                  struct kv_value *ret_value)
 {
     struct kv_record r;
-    if (!memtable_find(kv->active, key, key_len, ret_place, &r))
+    if (!find_in_active(kv, key, key_len, ret_place, &r))
         return get_below_active(kv, key, key_len, ret_value);
     if (r.deleted)
         return ERR_NOT_FOUND;

@@ -141,6 +141,16 @@ int session_admit(struct session_table *t, const struct kv_origin *origin,
     return 0;
 }
 
+struct session_answer *session_find_answer(const struct session_table *t,
+                                           const struct kv_origin *origin, uint64_t index)
+{
+    struct session *s = find(t, origin->node);
+    if (!s || origin->seq < s->floor || origin->seq >= s->end)
+        return NULL;
+    struct session_answer *a = place(s, origin->seq);
+    return a->pos.index == index ? a : NULL;
+}
+
 uint64_t session_member_since(const struct session_table *t, struct uuid node)
 {
     const struct session *s = find(t, node);

@@ -38,6 +38,11 @@ uint64_t session_member_since(const struct session_table *t, struct uuid node);
 MUST_CHECK int session_admit(struct session_table *t, const struct kv_origin *origin,
                              struct session_answer **ret_answer);
 
+/* The answer of a command that was admitted and applied at index; NULL: it is forgotten. Borrowed
+ * like that of session_admit(). */
+struct session_answer *session_find_answer(const struct session_table *t,
+                                           const struct kv_origin *origin, uint64_t index);
+
 unsigned session_table_count(const struct session_table *t);
 
 /* Appends the sessions with their answers; the same sessions give the same bytes. For each:

@@ -109,8 +109,13 @@ int driver_restore_entry(struct driver *d, struct raft_entry *e)
 {
     int err = raft_restore_entry(d->raft, e);
     if (err == 0 && e->pos.index <= d->restored_commit && e->pos.index > d->restored_applied)
-        err = machine_apply(d->machine, &e, 1, NULL, NULL);
+        err = machine_replay(d->machine, e);
     return err;
+}
+
+int driver_restore_end(struct driver *d)
+{
+    return machine_replay_end(d->machine);
 }
 
 void driver_start(struct driver *d, struct storage *storage, struct transport *transport,

@@ -210,6 +210,7 @@ MUST_CHECK int driver_restore_state(struct driver *d, const void *meta, size_t l
 MUST_CHECK int driver_restore_base(struct driver *d, const struct raft_base *base);
 void driver_restore_hard_state(struct driver *d, struct raft_hard_state hs);
 MUST_CHECK int driver_restore_entry(struct driver *d, struct raft_entry *e);
+MUST_CHECK int driver_restore_end(struct driver *d);
 /* Borrows storage and transport for good. */
 void driver_start(struct driver *d, struct storage *storage, struct transport *transport,
                   uint64_t now_ms);

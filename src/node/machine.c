@@ -120,6 +120,22 @@ int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigne
     return err;
 }
 
+int machine_replay(struct machine *s, const struct raft_entry *e)
+{
+    struct kv_result result;
+    if (e->type == RAFT_ENTRY_COMMAND)
+        return kv_replay(s->kv, (struct kv_pos){e->pos.term, e->pos.index}, e->data, e->len);
+    return apply_one(s, e, &result);
+}
+
+int machine_replay_end(struct machine *s)
+{
+    int err = kv_replay_end(s->kv);
+    if (err == 0)
+        note_digest(s);
+    return err;
+}
+
 struct raft_pos machine_applied(const struct machine *s)
 {
     struct kv_pos pos = kv_applied(s->kv);

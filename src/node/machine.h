@@ -24,6 +24,9 @@ typedef void machine_applied_fn(void *ctx, const struct raft_entry *e,
                                 const struct kv_result *result);
 MUST_CHECK int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigned n,
                              machine_applied_fn *done, void *ctx);
+/* At the start: the same of a single entry, without an answer, maybe later; see kv_replay(). */
+MUST_CHECK int machine_replay(struct machine *s, const struct raft_entry *e);
+MUST_CHECK int machine_replay_end(struct machine *s);
 /* The last position applied. Writer's thread. */
 struct raft_pos machine_applied(const struct machine *s);
 /* See kv_digest(), and the index where it is that. Writer's thread. */

@@ -133,6 +133,11 @@ int node_restore_entry(struct node *n, struct raft_entry *e)
     return driver_restore_entry(n->driver, e);
 }
 
+int node_restore_end(struct node *n)
+{
+    return driver_restore_end(n->driver);
+}
+
 /* ---- the thread ---- */
 
 static struct timespec at_ms(uint64_t ms)

@@ -64,6 +64,8 @@ MUST_CHECK int node_restore_base(struct node *n, const struct raft_base *base);
 /* The durable log, in order; see store_scan(). */
 void node_restore_hard_state(struct node *n, struct raft_hard_state hs);
 MUST_CHECK int node_restore_entry(struct node *n, struct raft_entry *e);
+/* That was all. CORRUPT or IO: older state cannot be read. */
+MUST_CHECK int node_restore_end(struct node *n);
 
 /* Starts the thread. Borrows storage and transport until node_stop() has returned. */
 void node_start(struct node *n, struct storage *storage, struct transport *transport);

@@ -389,18 +389,6 @@ int state_db_check(struct state_db *db, MDB_txn *txn, const MDB_val *key, const 
     return err;
 }
 
-int state_db_get(struct state_db *db, MDB_txn *txn, const void *key, size_t key_len,
-                 struct buf *data, struct kv_value *ret_value, struct buf *reason)
-{
-    MDB_val k = {key_len, (void *)key}, item;
-    int rc = mdb_get(txn, db->keys, &k, &item);
-    if (rc == MDB_NOTFOUND)
-        return ERR_NOT_FOUND;
-    if (rc)
-        return state_db_failed(db, reason, "the table of keys", rc);
-    return state_db_load(db, txn, &k, &item, data, ret_value, reason);
-}
-
 int state_db_meta(struct state_db *db, MDB_txn *txn, const struct state_mark *mark, struct buf *out,
                   struct buf *reason)
 {

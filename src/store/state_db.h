@@ -62,11 +62,8 @@ MUST_CHECK int state_db_mark(struct state_db *db, MDB_txn *txn, struct state_mar
 /* Appends the meta bytes to out. */
 MUST_CHECK int state_db_meta(struct state_db *db, MDB_txn *txn, const struct state_mark *mark,
                              struct buf *out, struct buf *reason);
-/* NOT_FOUND. The value is copied to *data, whose former content goes, and borrowed from there: for
- * pages of a transaction that ends are written again. */
-MUST_CHECK int state_db_get(struct state_db *db, MDB_txn *txn, const void *key, size_t key_len,
-                            struct buf *data, struct kv_value *ret_value, struct buf *reason);
-/* The same of an item that a cursor found. */
+/* The value of an item of the table of keys. It is copied to *data, whose former content goes, and
+ * borrowed from there: for pages of a transaction that ends are written again. */
 MUST_CHECK int state_db_load(struct state_db *db, MDB_txn *txn, const MDB_val *key,
                              const MDB_val *item, struct buf *data, struct kv_value *ret_value,
                              struct buf *reason);

@@ -62,8 +62,10 @@ struct state_view {
     unsigned n_runs;
     pthread_mutex_t lock;
     /* Under the view's lock: the state ends the transaction of a view that has grown too old. */
-    MDB_txn *txn; /* NULL: ended */
-    int err;      /* why there is no transaction */
+    MDB_txn *txn;       /* NULL: ended */
+    int err;            /* why there is no transaction */
+    MDB_cursor *getter; /* for gets; NULL: not needed yet */
+    bool was_asked;
     struct buf data;
 };
 

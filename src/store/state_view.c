@@ -50,6 +50,9 @@ static void end(struct state_view *v, int err)
     struct state *s = v->state;
     if (!v->txn)
         return;
+    if (v->getter)
+        mdb_cursor_close(v->getter);
+    v->getter = NULL;
     if (s->n_idle < STATE_TXNS_IDLE) {
         mdb_txn_reset(v->txn);
         s->idle[s->n_idle++] = v->txn;
@@ -92,6 +95,35 @@ static int get_from_runs(struct state_view *v, const void *key, size_t len,
     return ERR_NOT_FOUND;
 }
 
+/* From the second key on by a cursor: keys that follow on each other are often in one page, and
+ * those of a replay do. */
+static int find(struct state_view *v, MDB_val *key, MDB_val *ret_item)
+{
+    struct state_db *db = &v->state->db;
+    int rc = 0;
+    if (!v->was_asked) {
+        v->was_asked = true;
+        return mdb_get(v->txn, db->keys, key, ret_item);
+    }
+    if (!v->getter)
+        rc = mdb_cursor_open(v->txn, db->keys, &v->getter);
+    return rc ? rc : mdb_cursor_get(v->getter, key, ret_item, MDB_SET);
+}
+
+static int get_from_db(struct state_view *v, const void *key, size_t len,
+                       struct kv_value *ret_value)
+{
+    struct state *s = v->state;
+    struct buf reason = BUF_INIT;
+    MDB_val k = {len, (void *)key}, item;
+    int rc = find(v, &k, &item);
+    if (rc == MDB_NOTFOUND)
+        return ERR_NOT_FOUND;
+    int err = rc ? state_db_failed(&s->db, &reason, "the table of keys", rc)
+                 : state_db_load(&s->db, v->txn, &k, &item, &v->data, ret_value, &reason);
+    return told(s, err, &reason);
+}
+
 static int get_locked(struct state_view *v, const void *key, size_t len, struct kv_value *ret_value)
 {
     struct kv_record record;
@@ -102,11 +134,7 @@ static int get_locked(struct state_view *v, const void *key, size_t len, struct 
         return ERR_NOT_FOUND;
     if (!err)
         *ret_value = record.value;
-    if (err != ERR_NOT_FOUND)
-        return err;
-    struct buf reason = BUF_INIT;
-    err = state_db_get(&v->state->db, v->txn, key, len, &v->data, ret_value, &reason);
-    return told(v->state, err, &reason);
+    return err == ERR_NOT_FOUND ? get_from_db(v, key, len, ret_value) : err;
 }
 
 static int view_get(struct kv_base_view *view, const void *key, size_t len,

@@ -150,6 +150,8 @@ static void restore(struct sim *s, struct sim_node *n)
     driver_restore_hard_state(n->driver, d->hard_state);
     for (uint64_t k = d->base.pos.index; err == 0 && k < d->n_log; k++)
         err = driver_restore_entry(n->driver, d->log[k]);
+    if (err == 0)
+        err = driver_restore_end(n->driver);
     SIM_SAFE(s, err == 0, "node %u cannot read its own disk: %s", d->self, err_text(err));
     if (d->files.meta.len > 0)
         probe(s, PROBE_RESTART_STATE);

@@ -320,6 +320,7 @@ void world_start(struct world *w, unsigned i)
     driver_restore_hard_state(n->driver, n->disk.hard_state);
     for (unsigned k = 0; k < n->disk.n_log; k++)
         ASSERT(driver_restore_entry(n->driver, n->disk.log[k]) == 0);
+    ASSERT(driver_restore_end(n->driver) == 0);
     driver_start(n->driver, &n->disk.storage, &n->link.transport, w->now_ms);
 }
 
