@@ -320,6 +320,9 @@ int main(int argc, char **argv)
     case CONF_CHECK_CONFIG:
         conf_print(&d.conf, stdout);
         break;
+    case CONF_RECOVER:
+        status = offline_survey(&d.conf);
+        break;
     case CONF_RESTORE:
         status = offline_restore(&d.conf, d.conf.restore_file);
         break;

@@ -7,8 +7,12 @@
 
 #include "conf/conf.h"
 
-/* Both return the exit status, after one line on standard output (0) or standard error (1). */
+/* All return the exit status: 0 after something on standard output, 1 after one line on standard
+ * error. */
 
+/* Prints what the data directory holds, or the backup of conf->restore_file: how far it has come,
+ * and whose it is. Lines of a name, a blank and a value, which crabclusterctl reads. */
+int offline_survey(const struct conf *conf);
 /* Makes the data directory from a backup: a new node, alone in a new cluster. */
 int offline_restore(const struct conf *conf, const char *file);
 /* The node of the data directory goes on alone, in a new cluster. */

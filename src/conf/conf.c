@@ -98,7 +98,7 @@ int conf_load_from(const char *default_file, int argc, char *const *argv, struct
     int r = flags_parse(argc, argv, &flags, ret_error);
     if (r == 0 && flags.action != CONF_HELP && flags.action != CONF_VERSION)
         r = load(default_file, &flags, &conf, ret_error);
-    if (r == 0 && flags.action == CONF_RESTORE)
+    if (r == 0 && flags.restore_file)
         conf.restore_file = mem_strdup(flags.restore_file);
     if (r == 0) {
         *ret_conf = conf;

@@ -62,7 +62,7 @@ struct conf_list {
 /* Plain data. Zero-initialised it is empty and may be freed. */
 struct conf {
     char *config_file;  /* owned; the file that was read, NULL when none was */
-    char *restore_file; /* owned; CONF_RESTORE: the backup, as it was given */
+    char *restore_file; /* owned; CONF_RESTORE, CONF_RECOVER: the backup, as it was given */
 
     char *bind_addr;      /* owned, HOST:PORT */
     char *advertise_addr; /* owned, HOST:PORT, never a wildcard */
@@ -101,6 +101,7 @@ struct conf {
 enum conf_action {
     CONF_RUN,
     CONF_CHECK_CONFIG,
+    CONF_RECOVER, /* tell what data_dir holds, or restore_file when there is one */
     CONF_RESTORE, /* restore_file into data_dir */
     CONF_FORCE_NEW_CLUSTER,
     CONF_HELP,

@@ -52,22 +52,31 @@ static int take_option(struct args *a, int id, struct flags *flags)
     return 0;
 }
 
+/* --restore beside --recover names the backup to look at. */
+static bool looks_at_backup(enum conf_action a, enum conf_action b)
+{
+    return (a == CONF_RESTORE && b == CONF_RECOVER) || (a == CONF_RECOVER && b == CONF_RESTORE);
+}
+
+static bool may_follow(enum conf_action first, enum conf_action next)
+{
+    bool wins = next == CONF_HELP || next == CONF_VERSION;
+    return first == CONF_RUN || first == next || wins || looks_at_backup(first, next);
+}
+
 static int take_other(struct args *a, int id, struct flags *flags)
 {
     static const enum conf_action actions[FLAG_COUNT] = {
-        [FLAG_CHECK_CONFIG] = CONF_CHECK_CONFIG,
-        [FLAG_RESTORE] = CONF_RESTORE,
-        [FLAG_FORCE_NEW_CLUSTER] = CONF_FORCE_NEW_CLUSTER,
-        [FLAG_VERSION] = CONF_VERSION,
-        [FLAG_HELP] = CONF_HELP,
+        [FLAG_CHECK_CONFIG] = CONF_CHECK_CONFIG, [FLAG_RECOVER] = CONF_RECOVER,
+        [FLAG_RESTORE] = CONF_RESTORE,           [FLAG_FORCE_NEW_CLUSTER] = CONF_FORCE_NEW_CLUSTER,
+        [FLAG_VERSION] = CONF_VERSION,           [FLAG_HELP] = CONF_HELP,
     };
     if (!conf_flags[id].arg && a->inline_value)
         return complain(a, "takes no value");
     if (actions[id] != CONF_RUN) {
-        bool wins = actions[id] == CONF_HELP || actions[id] == CONF_VERSION;
-        if (flags->action != CONF_RUN && flags->action != actions[id] && !wins)
+        if (!may_follow(flags->action, actions[id]))
             return complain(a, "not together with another flag that does something and exits");
-        flags->action = actions[id];
+        flags->action = looks_at_backup(flags->action, actions[id]) ? CONF_RECOVER : actions[id];
     }
     if (!conf_flags[id].arg)
         return 0;

@@ -136,6 +136,8 @@ const struct conf_option conf_options[CONF_OPTIONS] = {
 const struct conf_flag conf_flags[FLAG_COUNT] = {
     [FLAG_CONFIG] = {"config", "FILE", "read this file, which must exist"},
     [FLAG_CHECK_CONFIG] = {"check-config", NULL, "print the effective values, then exit"},
+    [FLAG_RECOVER] = {"recover", NULL,
+                      "tell what the data directory (with --restore: the backup) holds, then exit"},
     [FLAG_RESTORE] = {"restore", "FILE", "make the data directory from a backup, then exit"},
     [FLAG_FORCE_NEW_CLUSTER] = {"force-new-cluster", NULL,
                                 "make this node's data a cluster of its own, then exit"},

@@ -49,6 +49,7 @@ struct conf_flag {
 enum conf_flag_id {
     FLAG_CONFIG,
     FLAG_CHECK_CONFIG,
+    FLAG_RECOVER,
     FLAG_RESTORE,
     FLAG_FORCE_NEW_CLUSTER,
     FLAG_VERSION,

@@ -29,7 +29,7 @@ declare -A allowed_in=(
     [microhttpd.h]='api'
     ['curl/.*']='net|podman|ctl'
     [confuse.h]='conf'
-    ['json(-c)?/.*']='api'
+    ['json(-c)?/.*']='api|ctl'
 )
 
 # What the pure layers may not even see: threads, clocks, files, sockets.

@@ -155,6 +155,15 @@ static void test_flags_of_offline_work_stand_alone(void **state)
     loads(NULL, "--force-new-cluster --data-dir=/e");
     assert_int_equal(action, CONF_FORCE_NEW_CLUSTER);
     assert_null(conf.restore_file);
+    loads(NULL, "--recover");
+    assert_int_equal(action, CONF_RECOVER);
+    assert_null(conf.restore_file);
+    loads(NULL, "--recover --restore f");
+    assert_int_equal(action, CONF_RECOVER);
+    assert_string_equal(conf.restore_file, "f");
+    loads(NULL, "--restore f --recover");
+    assert_int_equal(action, CONF_RECOVER);
+    refuses(NULL, "--recover --force-new-cluster", "--force-new-cluster: not together", "--help");
     refuses(NULL, "--restore", "--restore: a value is missing", "--restore FILE");
     refuses(NULL, "--restore a --restore b", "--restore: given twice", "--help");
     refuses(NULL, "--restore a --force-new-cluster", "--force-new-cluster: not together", "--help");
@@ -166,7 +175,7 @@ static void test_flags_bad_are_refused_with_a_hint(void **state)
 {
     (void)state;
     refuses(NULL, "--bnd-addr x", "--bnd-addr: unknown flag", "--help");
-    refuses(NULL, "--recover", "--recover: unknown flag", "--help");
+    refuses(NULL, "--mirror", "--mirror: unknown flag", "--help");
     refuses(NULL, "--bind x", "--bind: unknown flag", "--help"); /* no abbreviations */
     refuses(NULL, "-h", "unexpected argument '-h'", "--help");
     refuses(NULL, "--", "unexpected argument '--'", "--help");
