@@ -170,9 +170,17 @@ void http_complete(struct http_exchange *x, uint64_t took_us)
     log_unusual(x, took_us);
 }
 
+void http_long_poll(struct http_exchange *x)
+{
+    if (x->in_flight)
+        atomic_fetch_sub(&x->server->n_in_flight, 1);
+    x->in_flight = false;
+    x->waited = true;
+}
+
 void http_exchange_free(struct http_exchange *x)
 {
-    if (!x->route->peer)
+    if (x->in_flight)
         atomic_fetch_sub(&x->server->n_in_flight, 1);
     if (x->stream)
         x->stream->end(x);

@@ -18,6 +18,18 @@ void write_finish(struct http_exchange *x);
 void read_start(struct http_exchange *x);
 void read_finish(struct http_exchange *x);
 
+/* keys.c */
+void keys_get_start(struct http_exchange *x);
+void keys_get_finish(struct http_exchange *x);
+
+/* keys_write.c */
+void keys_put_start(struct http_exchange *x);
+void keys_put_finish(struct http_exchange *x);
+void keys_delete_start(struct http_exchange *x);
+void keys_delete_finish(struct http_exchange *x);
+void keys_post_start(struct http_exchange *x);
+void keys_post_finish(struct http_exchange *x);
+
 /* membership.c */
 void init_start(struct http_exchange *x);
 void init_finish(struct http_exchange *x);

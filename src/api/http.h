@@ -115,14 +115,23 @@ struct http_exchange {
 
     /* The answer; complete once status is not 0. */
     unsigned status;
-    struct buf out;           /* owned */
-    const char *content_type; /* static; NULL: application/json */
-    uint64_t revision;        /* 0: no such header */
-    char disposition[64];     /* Content-Disposition; empty: none */
-    char allow[32];           /* of a 405 */
-    unsigned retry_after_s;   /* 0: no such header */
+    struct buf out;                    /* owned */
+    const char *content_type;          /* static; NULL: application/json */
+    uint64_t revision;                 /* 0: no such header */
+    uint64_t create_revision, version; /* likewise */
+    bool etag;                         /* the revision is one of what the path names */
+    bool no_body;                      /* HEAD, 304: out is empty, though there are */
+    uint64_t body_bytes;               /* so many */
+    bool age_known;                    /* how old the answer may be */
+    uint64_t age_ms;
+    char stored_type[LIMIT_CONTENT_TYPE_BYTES + 1]; /* where content_type may point to */
+    char disposition[64];                           /* Content-Disposition; empty: none */
+    char allow[32];                                 /* of a 405 */
+    unsigned retry_after_s;                         /* 0: no such header */
     bool close;
+    bool in_flight;                   /* counted in n_in_flight */
     bool waited;                      /* as long as the client wanted: that is not slow */
+    uint64_t wait_until_ms;           /* 0: no longer */
     bool v1;                          /* the path is of /v1, and so is the shape of errors */
     const struct http_stream *stream; /* NULL: out is the whole body */
     uint64_t stream_size, stream_at;  /* bytes; out begins at stream_at */
@@ -139,6 +148,11 @@ struct http_exchange {
  * one. The route's finish() is called when it is done; it may ask once more instead of answering.
  * Takes r. */
 void http_submit(struct http_exchange *x, struct node_request *r);
+
+/* It may take minutes from now on: the end of the daemon does not wait for it. */
+void http_long_poll(struct http_exchange *x);
+/* The client has closed the connection, which nobody notices while a request sleeps. */
+bool http_client_is_gone(const struct http_exchange *x);
 
 /* How long the client, or else the operator, lets a request take. */
 static inline uint32_t http_timeout_ms(const struct http_exchange *x)

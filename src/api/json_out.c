@@ -88,6 +88,18 @@ void json_out_value(struct buf *b, const void *p, size_t len)
     buf_append_str(b, "\"}");
 }
 
+void json_out_member(struct buf *b, const char *name, const void *p, size_t len)
+{
+    size_t before = b->len;
+    buf_printf(b, "\"%s\":", name);
+    if (json_out_string(b, p, len) == 0)
+        return;
+    b->len = before;
+    buf_printf(b, "\"%s_b64\":\"", name);
+    write_base64(b, p, len);
+    buf_append(b, "\"", 1);
+}
+
 void json_out_uuid(struct buf *b, struct uuid id)
 {
     char text[UUID_TEXT_LEN + 1];

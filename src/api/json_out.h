@@ -19,6 +19,8 @@ MUST_CHECK int json_out_string(struct buf *b, const void *p, size_t len);
 void json_out_text(struct buf *b, const void *p, size_t len);
 /* A value of the store: a string, or {"value_b64":"..."} when it is not UTF-8. */
 void json_out_value(struct buf *b, const void *p, size_t len);
+/* "name":"..." , or "name_b64":"..." when the bytes are not UTF-8. */
+void json_out_member(struct buf *b, const char *name, const void *p, size_t len);
 /* "550e...", or null for zero. */
 void json_out_uuid(struct buf *b, struct uuid id);
 /* LOGID, or null for index 0. */

@@ -209,6 +209,14 @@ void http_visit_query(struct http_exchange *x, http_visit_fn *fn, void *ctx)
     MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, note_parameter, &v);
 }
 
+bool http_client_is_gone(const struct http_exchange *x)
+{
+    char c;
+    int fd = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    ssize_t n = recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
 static struct http_exchange *exchange_new(struct http_loop *l, struct MHD_Connection *c,
                                           const char *url, const char *method)
 {
@@ -223,7 +231,8 @@ static struct http_exchange *exchange_new(struct http_loop *l, struct MHD_Connec
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, note_header, x);
     http_choose_request_id(x, &l->rng);
     route_begin(x, url);
-    if (!x->route->peer)
+    x->in_flight = !x->route->peer;
+    if (x->in_flight)
         atomic_fetch_add(&l->server->n_in_flight, 1);
     return x;
 }
@@ -252,12 +261,28 @@ static void add_number(struct MHD_Response *r, const char *name, uint64_t value)
     add_header(r, name, text);
 }
 
+static void add_etag(struct MHD_Response *r, uint64_t revision)
+{
+    char text[24];
+    snprintf(text, sizeof text, "\"%llu\"", (unsigned long long)revision);
+    add_header(r, MHD_HTTP_HEADER_ETAG, text);
+}
+
+/* A value that somebody stored as a page or a script must not act in a browser as if it came from
+ * the operator of this node. */
+static void confine(struct MHD_Response *r)
+{
+    add_header(r, "X-Content-Type-Options", "nosniff");
+    add_header(r, "Content-Security-Policy", "default-src 'none'; sandbox");
+}
+
 static void add_headers(struct http_exchange *x, struct MHD_Response *r)
 {
     const char *leader = leader_text(x->loop);
     bool closing = x->close || (!x->route->peer && atomic_load(&x->server->draining));
-    add_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
-               x->content_type ? x->content_type : "application/json");
+    if (x->status != 304)
+        add_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
+                   x->content_type ? x->content_type : "application/json");
     add_header(r, "X-Crabcluster-Node", x->server->node_text);
     if (leader)
         add_header(r, "X-Crabcluster-Leader", leader);
@@ -268,6 +293,16 @@ static void add_headers(struct http_exchange *x, struct MHD_Response *r)
         add_number(r, MHD_HTTP_HEADER_RETRY_AFTER, x->retry_after_s);
     if (x->revision)
         add_number(r, "X-Crabcluster-Revision", x->revision);
+    if (x->create_revision)
+        add_number(r, "X-Crabcluster-Create-Revision", x->create_revision);
+    if (x->version)
+        add_number(r, "X-Crabcluster-Version", x->version);
+    if (x->etag && x->revision)
+        add_etag(r, x->revision);
+    if (x->age_known)
+        add_number(r, "X-Crabcluster-Age-Ms", x->age_ms);
+    if (x->content_type == x->stored_type)
+        confine(r);
     if (x->disposition[0])
         add_header(r, MHD_HTTP_HEADER_CONTENT_DISPOSITION, x->disposition);
     if (closing)
@@ -302,9 +337,19 @@ static ssize_t on_stream(void *cls, uint64_t at, char *to, size_t max)
     return 0;
 }
 
+/* libmicrohttpd sends no body with what has none, and asks nobody for it. */
+static ssize_t no_body(void *cls, uint64_t at, char *to, size_t max)
+{
+    (void)cls, (void)at, (void)to, (void)max;
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static struct MHD_Response *make_response(struct http_exchange *x)
 {
     size_t len;
+    if (x->no_body)
+        return MHD_create_response_from_callback(x->body_bytes, STREAM_BLOCK_BYTES, no_body, NULL,
+                                                 NULL);
     if (x->stream)
         return MHD_create_response_from_callback(x->stream_size, STREAM_BLOCK_BYTES, on_stream, x,
                                                  NULL);

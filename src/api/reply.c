@@ -122,15 +122,14 @@ bool reply_read_json(struct http_exchange *x)
 static void reply_uninitialized(struct http_exchange *x)
 {
     const struct api_options *o = x->server->options;
-    unsigned status = x->v1 ? 409 : 503;
     const char *here = o->advertise_addr ? o->advertise_addr : o->bind_addr;
     if (o->has_peers)
-        reply_api_err(x, status, "Uninitialized",
+        reply_api_err(x, 503, "Uninitialized",
                       "this node belongs to no cluster yet: it forms one with the peers of its "
                       "configuration as soon as all of them answer; see the log of the first one "
                       "in the list");
     else
-        reply_api_err(x, status, "Uninitialized",
+        reply_api_err(x, 503, "Uninitialized",
                       "this node belongs to no cluster yet. To make it a cluster of its own: "
                       "curl -X POST http://%s/init . To add it to a cluster that exists, ask a "
                       "member M of that: curl -d '[\"%s\",\"%s\"]' http://M/add-learner",

@@ -47,8 +47,10 @@ struct kv {
     uint64_t digest; /* kv/digest.h */
     struct session_table *sessions;
     struct removal removal;
-    struct kv_replay *replay;         /* replay.c's; NULL: nothing was gathered */
-    struct memtable_place *near;      /* records_find() goes on from here; NULL: from the top */
+    struct kv_replay *replay;    /* replay.c's; NULL: nothing was gathered */
+    struct memtable_place *near; /* records_find() goes on from here; NULL: from the top */
+    kv_change_fn *on_change;     /* NULL: nobody listens */
+    void *on_change_ctx;
     struct buf answer;                /* of the last command; reused */
     uint8_t all_set[LIMIT_BATCH_OPS]; /* the answer of as many Sets */
 };

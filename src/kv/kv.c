@@ -156,6 +156,12 @@ int kv_apply_more(struct kv *kv, struct kv_result *ret_result)
     return 0;
 }
 
+void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx)
+{
+    kv->on_change = fn;
+    kv->on_change_ctx = ctx;
+}
+
 bool kv_is_applying(const struct kv *kv)
 {
     return kv->removal.under_way;

@@ -69,6 +69,9 @@ MUST_CHECK int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *comm
 MUST_CHECK int kv_apply_more(struct kv *kv, struct kv_result *ret_result);
 /* A command was begun and has not been finished. */
 bool kv_is_applying(const struct kv *kv);
+/* Told of every record that is written, tombstones too, before views show it. NULL: nobody. */
+typedef void kv_change_fn(void *ctx, const struct kv_record *record);
+void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx);
 /* The writer reads the base through one view from an apply or get on until this is called, after
  * each batch, or memtables change. */
 void kv_end_batch(struct kv *kv);

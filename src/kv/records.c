@@ -113,6 +113,8 @@ void records_replace(struct kv *kv, struct memtable_place *place, const struct k
     place->digest = kv_record_digest(new);
     kv->digest += place->digest;
     memtable_put(kv->active, place, new);
+    if (kv->on_change)
+        kv->on_change(kv->on_change_ctx, new);
 }
 
 void records_put(struct kv *kv, struct memtable_place *place, const struct kv_op *op,

@@ -58,6 +58,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     exchanges_init(&d->exchanges);
     writes_init(d);
     reads_init(d);
+    waits_init(d);
     backup_init(d);
     return d;
 }
@@ -128,6 +129,7 @@ void driver_start(struct driver *d, struct storage *storage, struct transport *t
     d->next_tick_ms = now_ms + DRIVER_TICK_MS;
     writes_membership_applied(d);
     raft_start(d->raft);
+    driver_note_standing(d);
     room_advance(d);
 }
 
@@ -154,6 +156,7 @@ static void expire(struct driver *d)
 {
     writes_expire(d, false);
     reads_expire(d, false);
+    waits_expire(d, false);
     admin_expire(d, false);
     overview_expire(d, false);
     peer_expire(d, false);
@@ -202,6 +205,7 @@ void driver_advance(struct driver *d, uint64_t now_ms)
     room_advance(d);
     stop_advance(d);
     sample_lag(d);
+    driver_note_standing(d);
     expire(d);
 }
 
@@ -222,6 +226,9 @@ void driver_request(struct driver *d, struct node_request *r)
         break;
     case NODE_READ:
         reads_add(d, r);
+        break;
+    case NODE_WAIT_KEY:
+        waits_add(d, r);
         break;
     case NODE_INIT:
         form_init_request(d, r);
@@ -430,6 +437,7 @@ void driver_pump(struct driver *d)
         checkpoint_pump(d);
         backup_pump(d);
         digest_pump(d);
+        waits_pump(d);
     } while (carry_out(d));
     peer_pump(d);
 }

@@ -12,7 +12,8 @@
  *
  *      driver.c    life, time, effects        machine.c   state machine behind a lock
  *      peer.c      messages in and out        propose.c   writes of clients, forwarding
- *      exchange.c  questions put to others    reads.c     linearizable reads
+ *      exchange.c  questions put to others    reads.c     reads
+ *      waits.c     long polls
  *      admin.c, joining.c, voters.c  membership commands
  *      form.c      how a cluster comes to be  move.c      a member at a new address
  *      status.c    questions about all this   overview.c  and what the leader knows
@@ -81,14 +82,27 @@ struct writes {
     uint64_t pause_until_ms;     /* nothing is sent to it before */
 };
 
-/* ---- linearizable reads (reads.c) ---- */
+/* ---- reads (reads.c) ---- */
 
 struct reads {
     struct list waiting;   /* struct node_request: no batch yet */
     struct list by_lease;  /* the same, to be read by lease if there is one */
     struct list asked;     /* struct read_batch: asked for an index */
     struct list confirmed; /* struct read_batch: waits for apply */
+    struct list later;     /* struct node_request: waits for its own index to be applied */
+    uint64_t later_least;  /* of these indexes */
     uint64_t ctx_last;
+};
+
+/* ---- long polls (waits.c) ---- */
+
+#define DRIVER_WAIT_BUCKETS 1024
+
+struct waits {
+    struct list buckets[DRIVER_WAIT_BUCKETS]; /* struct wait, by key */
+    struct list touched;                      /* struct wait: its key was written */
+    unsigned n;
+    uint64_t next_expiry_ms; /* not before */
 };
 
 /* ---- checkpoints (checkpoint.c) ---- */
@@ -162,6 +176,7 @@ struct driver {
     struct list large;          /* struct large: appends that wait for their turn (peer.c) */
     struct writes writes;
     struct reads reads;
+    struct waits waits;
     struct list admin_ops; /* struct admin_op */
     struct list overviews; /* struct overview: wait for the leader's word */
     struct list inits;     /* struct node_request: NODE_INIT waiting for the first leader */
@@ -275,6 +290,8 @@ void driver_status_merge(const struct driver *d, struct node_status *status,
                          const struct wire_message *m);
 /* Leader only: the member has answered lately, or is this node. */
 bool driver_is_alive(const struct driver *d, struct uuid id);
+/* Tells the readers in other threads how this node stands to its cluster. */
+void driver_note_standing(struct driver *d);
 /* The peer has acknowledged what the leader had replication-lag-threshold ago. *ret_distance:
  * entries missing to the log's end. */
 bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance);
@@ -398,6 +415,15 @@ void reads_pump(struct driver *d);
 void reads_result(struct driver *d, const struct raft_read_result *result);
 void reads_applied(struct driver *d);
 void reads_expire(struct driver *d, bool all);
+
+/* waits.c */
+void waits_init(struct driver *d);
+void waits_add(struct driver *d, struct node_request *r);
+/* Answers those whose key has changed. */
+void waits_pump(struct driver *d);
+/* The whole state was replaced. */
+void waits_installed(struct driver *d);
+void waits_expire(struct driver *d, bool all);
 
 /* admin.c */
 void admin_add(struct driver *d, struct node_request *r);

@@ -2,6 +2,7 @@
 #include "node/machine.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -26,6 +27,10 @@ struct machine {
     unsigned terms_next;
     struct digest_at digest;           /* after the last entry that is whole */
     struct digest_at digests[DIGESTS]; /* those before too: a ring, by index */
+    kv_change_fn *on_change;
+    void *on_change_ctx;
+    atomic_bool member;
+    atomic_ullong confirmed_ms;
 };
 
 struct machine *machine_new(void)
@@ -165,6 +170,18 @@ uint64_t machine_version(const struct machine *s, const void *key, size_t key_le
     return err == 0 ? value.version : 0;
 }
 
+bool machine_is_applying(const struct machine *s)
+{
+    return kv_is_applying(s->kv);
+}
+
+void machine_on_change(struct machine *s, kv_change_fn *fn, void *ctx)
+{
+    s->on_change = fn;
+    s->on_change_ctx = ctx;
+    kv_on_change(s->kv, fn, ctx);
+}
+
 uint64_t machine_member_since(const struct machine *s, struct uuid node)
 {
     return kv_member_since(s->kv, node);
@@ -249,6 +266,7 @@ int machine_restore(struct machine *s, const void *meta, size_t len, struct kv_b
     }
     kv_free(&s->kv);
     s->kv = kv;
+    kv_on_change(kv, s->on_change, s->on_change_ctx);
     take_over(s, m, ret_base);
     return 0;
 }
@@ -276,17 +294,60 @@ struct kv_view *machine_view(struct machine *s)
     return view;
 }
 
-int machine_get(struct machine *s, const void *key, size_t key_len, struct buf *out)
+int machine_get_value(struct machine *s, const void *key, size_t key_len, struct kv_value *ret_info,
+                      struct buf *value, struct buf *attrs)
 {
-    struct kv_value value;
+    struct kv_value found;
     pthread_mutex_lock(&s->lock);
     struct kv_view *view = kv_view_new_lazy(s->kv);
     pthread_mutex_unlock(&s->lock);
-    int err = kv_view_get(view, key, key_len, &value);
-    if (err == 0)
-        buf_append(out, value.data, value.len);
+    int err = kv_view_get(view, key, key_len, &found);
+    if (err == 0) {
+        if (value)
+            buf_append(value, found.data, found.len);
+        if (attrs)
+            buf_append(attrs, found.attrs, found.attrs_len);
+        *ret_info = found;
+        ret_info->data = ret_info->attrs = NULL; /* they go with the view */
+    }
     kv_view_close(&view);
     return err;
+}
+
+int machine_get(struct machine *s, const void *key, size_t key_len, struct buf *out)
+{
+    struct kv_value info;
+    return machine_get_value(s, key, key_len, &info, out, NULL);
+}
+
+uint64_t machine_revision(struct machine *s, const void *key, size_t key_len)
+{
+    struct kv_value info;
+    return machine_get_value(s, key, key_len, &info, NULL, NULL) == 0 ? info.revision : 0;
+}
+
+uint64_t machine_visible(struct machine *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct kv_view *view = kv_view_new_lazy(s->kv);
+    pthread_mutex_unlock(&s->lock);
+    uint64_t index = kv_view_index(view);
+    kv_view_close(&view);
+    return index;
+}
+
+struct machine_standing machine_standing(const struct machine *s)
+{
+    return (struct machine_standing){
+        .member = atomic_load_explicit(&s->member, memory_order_relaxed),
+        .confirmed_ms = atomic_load_explicit(&s->confirmed_ms, memory_order_relaxed),
+    };
+}
+
+void machine_set_standing(struct machine *s, struct machine_standing standing)
+{
+    atomic_store_explicit(&s->member, standing.member, memory_order_relaxed);
+    atomic_store_explicit(&s->confirmed_ms, standing.confirmed_ms, memory_order_relaxed);
 }
 
 struct uuid machine_leader_hint(struct machine *s)

@@ -40,6 +40,10 @@ struct uuid machine_leader_of(const struct machine *s, uint64_t term);
 void machine_note_leader(struct machine *s, uint64_t term, struct uuid leader);
 /* How often the key was written since it was created; 0: it is not there. Writer's thread. */
 uint64_t machine_version(const struct machine *s, const void *key, size_t key_len);
+/* See kv_is_applying(). Writer's thread. */
+bool machine_is_applying(const struct machine *s);
+/* See kv_on_change(); stays in force when the state is replaced. Writer's thread. */
+void machine_on_change(struct machine *s, kv_change_fn *fn, void *ctx);
 /* See kv_member_since(). Writer's thread. */
 uint64_t machine_member_since(const struct machine *s, struct uuid node);
 struct kv_stats machine_stats(const struct machine *s);
@@ -66,6 +70,21 @@ void machine_drop_frozen(struct machine *s, struct kv_frozen **frozen);
 struct kv_view *machine_view(struct machine *s);
 /* Appends the value as of the last entry applied. NOT_FOUND, CORRUPT, TIMEOUT or IO. */
 MUST_CHECK int machine_get(struct machine *s, const void *key, size_t key_len, struct buf *out);
+/* The same with what is known about it, see node_get_value(). */
+MUST_CHECK int machine_get_value(struct machine *s, const void *key, size_t key_len,
+                                 struct kv_value *ret_info, struct buf *value, struct buf *attrs);
+/* Of the key as views show it; 0: it is not there, or cannot be read. */
+uint64_t machine_revision(struct machine *s, const void *key, size_t key_len);
+/* The index that views show. */
+uint64_t machine_visible(struct machine *s);
+/* Whether this node belongs to a cluster, and when (0: never) it last knew that nobody else had
+ * taken the lead without it. */
+struct machine_standing {
+    bool member;
+    uint64_t confirmed_ms;
+};
+struct machine_standing machine_standing(const struct machine *s);
+void machine_set_standing(struct machine *s, struct machine_standing standing);
 struct uuid machine_leader_hint(struct machine *s);
 void machine_set_leader_hint(struct machine *s, struct uuid leader);
 

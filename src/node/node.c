@@ -352,6 +352,24 @@ int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
     return machine_get(n->machine, key, key_len, out);
 }
 
+int node_get_value(struct node *n, const void *key, size_t key_len, struct kv_value *ret_info,
+                   struct buf *value, struct buf *attrs)
+{
+    return machine_get_value(n->machine, key, key_len, ret_info, value, attrs);
+}
+
+struct node_freshness node_freshness(struct node *n)
+{
+    struct machine_standing s = machine_standing(n->machine);
+    uint64_t now_ms = clock_now_ms();
+    return (struct node_freshness){
+        .member = s.member,
+        .applied = machine_visible(n->machine),
+        .known = s.confirmed_ms > 0,
+        .age_ms = now_ms > s.confirmed_ms ? now_ms - s.confirmed_ms : 0,
+    };
+}
+
 struct uuid node_id(const struct node *n)
 {
     return n->identity.node;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Linearizable reads on every node (dissertation 6.4): the reads that wait at
+ * Reads. Linearizable reads on every node (dissertation 6.4): the reads that wait at
  * one moment share one question for a read index; they are served when the
  * state machine has applied that far. A question that is lost, or that finds no
  * leader, is asked again with a new number until the deadlines pass.
@@ -27,12 +27,49 @@ void reads_init(struct driver *d)
     list_init(&d->reads.by_lease);
     list_init(&d->reads.asked);
     list_init(&d->reads.confirmed);
+    list_init(&d->reads.later);
+    d->reads.later_least = UINT64_MAX;
+}
+
+static void end(struct driver *d, struct node_request *r, uint64_t confirmed_us, int err)
+{
+    figures_request_ended(d, r->taken_us, confirmed_us, NODE_PHASE_READ_INDEX, NODE_PHASE_APPLY);
+    driver_done(r, err);
+}
+
+/* Everything else that the read wants is there; what is missing is its own index, perhaps. */
+static void end_when_applied(struct driver *d, struct node_request *r, uint64_t confirmed_us)
+{
+    uint64_t wanted = r->in.read.min_revision;
+    if (wanted <= machine_applied(d->machine).index) {
+        end(d, r, confirmed_us, 0);
+        return;
+    }
+    list_push_back(&d->reads.later, &r->link);
+    if (wanted < d->reads.later_least)
+        d->reads.later_least = wanted;
+}
+
+static void end_those_applied(struct driver *d, uint64_t applied)
+{
+    if (d->reads.later_least > applied)
+        return;
+    struct list all;
+    list_init(&all);
+    list_splice(&all, &d->reads.later);
+    d->reads.later_least = UINT64_MAX;
+    for (struct list *it; (it = list_pop_front(&all));)
+        end_when_applied(d, LIST_ENTRY(it, struct node_request, link), d->now_us);
 }
 
 void reads_add(struct driver *d, struct node_request *r)
 {
     if (!driver_is_member(d)) {
         driver_done(r, ERR_UNINITIALIZED);
+        return;
+    }
+    if (r->in.read.stale) {
+        end_when_applied(d, r, d->now_us);
         return;
     }
     bool by_lease = r->in.read.by_lease && driver_is_leader(d);
@@ -81,18 +118,12 @@ void reads_pump(struct driver *d)
         raft_read(d->raft, new_batch(d, &d->reads.waiting));
 }
 
-static void end(struct driver *d, struct node_request *r, uint64_t confirmed_us, int err)
-{
-    figures_request_ended(d, r->taken_us, confirmed_us, NODE_PHASE_READ_INDEX, NODE_PHASE_APPLY);
-    driver_done(r, err);
-}
-
 static void serve(struct driver *d, struct read_batch *b)
 {
     struct list *it;
     list_remove(&b->link);
     while ((it = list_pop_front(&b->requests)) != NULL)
-        end(d, LIST_ENTRY(it, struct node_request, link), b->confirmed_us, 0);
+        end_when_applied(d, LIST_ENTRY(it, struct node_request, link), b->confirmed_us);
     mem_free(b);
 }
 
@@ -131,6 +162,7 @@ void reads_applied(struct driver *d)
         if (b->index <= applied)
             serve(d, b);
     }
+    end_those_applied(d, applied);
 }
 
 static void expire_requests(struct driver *d, struct list *requests, uint64_t confirmed_us, int err,
@@ -163,4 +195,5 @@ void reads_expire(struct driver *d, bool all)
     expire_requests(d, &d->reads.by_lease, 0, ERR_NO_LEADER, all);
     expire_batches(d, &d->reads.asked, ERR_NO_LEADER, all);
     expire_batches(d, &d->reads.confirmed, ERR_TIMEOUT, all);
+    expire_requests(d, &d->reads.later, d->now_us, ERR_TIMEOUT, all);
 }

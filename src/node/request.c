@@ -30,6 +30,7 @@ void node_request_free(struct node_request **r)
         buf_free(&(*r)->ret.snapshot.data);
         break;
     case NODE_READ:
+    case NODE_WAIT_KEY:
     case NODE_INIT:
     case NODE_ADD_LEARNER:
     case NODE_CHANGE_MEMBERSHIP:

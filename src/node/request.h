@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/uuid.h"
 #include "kv/command.h"
+#include "kv/cursor.h"
 #include "node/transport.h"
 
 struct node; /* opaque, see node/node.h */
@@ -28,10 +29,11 @@ struct node_log_id {
 };
 
 enum node_request_type {
-    NODE_WRITE, /* in.write; makes a cluster of one node at first contact */
-    NODE_READ,  /* linearizable: when done with 0, node_get() sees every write acknowledged
-                   before the request was submitted */
-    NODE_INIT,  /* become a cluster of one voter */
+    NODE_WRITE,    /* in.write; makes a cluster of one node at first contact */
+    NODE_READ,     /* in.read; linearizable unless that says otherwise: when done with 0, node_get()
+                      sees every write acknowledged before the request was submitted */
+    NODE_WAIT_KEY, /* in.wait; done with 0 when the key has another revision as this node has it */
+    NODE_INIT,     /* become a cluster of one voter */
     NODE_ADD_LEARNER,
     NODE_CHANGE_MEMBERSHIP,
     NODE_MEMBER_ADD,     /* in.member_add; ret.admin.id is the newcomer */
@@ -182,7 +184,14 @@ struct node_request {
             bool by_lease; /* as a linearizable read, but without asking the other nodes where the
                               leader's lease says that nobody else leads; where there is none, or
                               at a follower, as any other */
+            bool stale;    /* what this node has applied will do */
+            uint64_t min_revision; /* but this index must be applied here; 0: any will do */
         } read;
+        struct {
+            uint64_t revision; /* 0: it is not there */
+            size_t key_len;
+            uint8_t key[LIMIT_KEY_BYTES];
+        } wait;
         struct {
             struct uuid id;
             char addr[LIMIT_ADDR_BYTES + 1];
@@ -214,7 +223,8 @@ struct node_request {
 
     /* 0, or:
      *  NODE_WRITE: NO_LEADER (not attempted), UNKNOWN (may have been written), OVERLOADED,
-     * TOO_LARGE NODE_READ: NO_LEADER, TIMEOUT NODE_INIT: NOT_ALLOWED (member already, or peers are
+     * TOO_LARGE NODE_READ: NO_LEADER, TIMEOUT (not applied here in time) NODE_WAIT_KEY: TIMEOUT (it
+     * is as it was) NODE_INIT: NOT_ALLOWED (member already, or peers are
      * configured); ret.admin.log_id is the last NODE_ADD_LEARNER: UNREACHABLE, ID_MISMATCH
      * (ret.admin.found), CLUSTER_MISMATCH, INCARNATION_MISMATCH, IN_PROGRESS, NO_LEADER, UNKNOWN,
      * TIMEOUT (added, but not caught up in time), TOO_LARGE (members) NODE_CHANGE_MEMBERSHIP:
@@ -263,6 +273,20 @@ void node_submit(struct node *n, struct node_request *r);
 
 /* A copy of the value as this node has it now; NOT_FOUND. Thread-safe. Appends to out. */
 MUST_CHECK int node_get(struct node *n, const void *key, size_t key_len, struct buf *out);
+
+/* The same with what is known about it: ret_info, whose bytes are not there; its value and its
+ * attributes are appended to these, unless they are NULL. */
+MUST_CHECK int node_get_value(struct node *n, const void *key, size_t key_len,
+                              struct kv_value *ret_info, struct buf *value, struct buf *attrs);
+
+/* How much a read without any question to others is worth. Thread-safe. */
+struct node_freshness {
+    bool member;      /* of a cluster */
+    uint64_t applied; /* index that a read sees at least */
+    bool known;       /* it was ever */
+    uint64_t age_ms;  /* since it last heard from the leader, or as the leader from a quorum */
+};
+struct node_freshness node_freshness(struct node *n);
 
 /* Facts that do not change while the node runs; thread-safe. */
 struct uuid node_id(const struct node *n);

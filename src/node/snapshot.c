@@ -93,6 +93,7 @@ void snapshot_installed(struct driver *d, struct storage_write *w)
     mem_free(base);
     writes_installed(d);
     reads_applied(d);
+    waits_installed(d);
 }
 
 void snapshot_drop(struct driver *d, uint64_t id)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/driver.h"
+#include "raft/quorum.h"
 
 const struct raft_member *driver_member(const struct driver *d, struct uuid id)
 {
@@ -175,6 +176,37 @@ bool driver_is_alive(const struct driver *d, struct uuid id)
     return raft_peer(d->raft, id, &peer) == 0 && !peer.lost_data &&
            peer.ticks_since_heard * DRIVER_TICK_MS <=
                (uint64_t)DRIVER_ALIVE_ELECTIONS * d->o.election_max_ms;
+}
+
+/* When a quorum, as a leader, or the leader last sent anything; 0: never, or not known. */
+static uint64_t confirmed_ms(const struct driver *d)
+{
+    const struct raft_config *c = raft_config(d->raft, NULL);
+    struct raft_status s = raft_status(d->raft);
+    uint64_t heard_ms[LIMIT_MEMBERS] = {0};
+    struct raft_peer_status peer;
+    if (s.role != RAFT_LEADER)
+        return figures_peer(d, s.leader).heard_us / 1000;
+    if (!s.in_own_term)
+        return 0;
+    for (unsigned i = 0; i < c->n_members; i++) {
+        if (uuid_equal(c->members[i].id, d->identity.node))
+            heard_ms[i] = d->now_ms;
+        else if (raft_peer(d->raft, c->members[i].id, &peer) == 0 &&
+                 d->now_ms > peer.ticks_since_heard * DRIVER_TICK_MS)
+            heard_ms[i] = d->now_ms - peer.ticks_since_heard * DRIVER_TICK_MS;
+    }
+    return raft_quorum_index(c, heard_ms);
+}
+
+void driver_note_standing(struct driver *d)
+{
+    struct machine_standing known = machine_standing(d->machine);
+    uint64_t now_known_ms = driver_is_member(d) ? confirmed_ms(d) : 0;
+    known.member = driver_is_member(d);
+    if (now_known_ms > known.confirmed_ms && now_known_ms <= d->now_ms)
+        known.confirmed_ms = now_known_ms;
+    machine_set_standing(d->machine, known);
 }
 
 bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance)

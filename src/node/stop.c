@@ -28,6 +28,7 @@ void driver_stop(struct driver *d)
     if (d->stopping)
         return;
     d->stopping = true;
+    waits_expire(d, true);
     driver_hand_over(d);
     if (!driver_is_handing_over(d))
         raft_step_down(d->raft);
@@ -61,6 +62,7 @@ void driver_abandon(struct driver *d)
     writes_release_held(d);
     writes_expire(d, true);
     reads_expire(d, true);
+    waits_expire(d, true);
     admin_expire(d, true);
     overview_expire(d, true);
     form_abandon(d);

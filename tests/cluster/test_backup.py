@@ -217,7 +217,7 @@ class Backup(BackupTest):
     def test_backup_of_a_node_without_cluster_is_refused(self):
         node = self.loose_nodes(1)[0]
         answer = node.request("GET", PATH)
-        self.assertEqual((answer.status, answer.json["error"]["code"]), (409, "uninitialized"))
+        self.assertEqual((answer.status, answer.json["error"]["code"]), (503, "uninitialized"))
 
     def test_backup_takes_constant_memory_and_its_file_is_private_and_goes(self):
         node = self.cluster_of(1, SMALL_STEPS).nodes[0]

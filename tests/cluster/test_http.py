@@ -30,7 +30,7 @@ class Http(ClusterTest):
         return raw_exchange(self.node.bind, text.encode()).decode("utf-8", "replace")
 
     def test_unknown_path_is_404(self):
-        for path in ("/", "/nowhere", "/write/", "/get-id/x", "/%77rite%00", "//read", "/v1/kv/k"):
+        for path in ("/", "/nowhere", "/write/", "/get-id/x", "/%77rite%00", "//read", "/v1/kvv"):
             with self.subTest(path=path):
                 self.assertEqual(self.node.request("GET", path).status, 404)
 

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "${top_srcdir:-$(dirname "$0")/../..}"
 
 raft_public='raft/raft.h|raft/types.h|raft/config.h|raft/snapshot.h'
-kv_public='kv/(kv|command|cursor|base|view).h'
+kv_public='kv/(kv|command|cursor|base|view|attrs|answer).h'
 
 # Directory, and what it may include beside itself and base/.
 declare -A may_include=(

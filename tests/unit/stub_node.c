@@ -27,6 +27,7 @@ struct node {
     struct node_status status;
     int peer_status;
     uint64_t backup_size, backup_revision;
+    struct node_freshness freshness;
 };
 
 struct node_request *node_request_new(enum node_request_type type)
@@ -163,6 +164,7 @@ struct node *stub_node_new(void)
     n->kv = kv_new();
     n->index = 1;
     n->peer_status = 200;
+    n->freshness = (struct node_freshness){.member = true, .known = true, .age_ms = 7};
     kv_apply_members(n->kv, (struct kv_pos){1, 1}, &n->id, 1);
     pthread_create(&n->thread, NULL, run, n);
     return n;
@@ -205,6 +207,38 @@ int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
         buf_append(out, v.data, v.len);
     pthread_mutex_unlock(&n->lock);
     return err;
+}
+
+int node_get_value(struct node *n, const void *key, size_t key_len, struct kv_value *ret_info,
+                   struct buf *value, struct buf *attrs)
+{
+    struct kv_value v;
+    pthread_mutex_lock(&n->lock);
+    int err = kv_get(n->kv, key, key_len, &v);
+    if (!err && value)
+        buf_append(value, v.data, v.len);
+    if (!err && attrs)
+        buf_append(attrs, v.attrs, v.attrs_len);
+    if (!err)
+        *ret_info = v;
+    pthread_mutex_unlock(&n->lock);
+    return err;
+}
+
+struct node_freshness node_freshness(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    struct node_freshness f = n->freshness;
+    f.applied = n->index;
+    pthread_mutex_unlock(&n->lock);
+    return f;
+}
+
+void stub_node_set_freshness(struct node *n, struct node_freshness f)
+{
+    pthread_mutex_lock(&n->lock);
+    n->freshness = f;
+    pthread_mutex_unlock(&n->lock);
 }
 
 struct uuid node_id(const struct node *n)

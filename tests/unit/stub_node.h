@@ -23,6 +23,8 @@ void stub_node_set_status(struct node *n, const struct node_status *status);
 /* What backups hold: size bytes, of which stub_node_backup_byte(i) is the i-th. */
 void stub_node_set_backup(struct node *n, uint64_t size, uint64_t revision);
 uint8_t stub_node_backup_byte(uint64_t i);
+/* A member, 7 ms old, unless it is told otherwise; applied is what is. */
+void stub_node_set_freshness(struct node *n, struct node_freshness f);
 void stub_node_set_leader(struct node *n, struct uuid leader);
 
 /* While it holds, no request is completed. */

@@ -122,7 +122,7 @@ static void test_backup_head_makes_none(void **state)
     assert_string_equal(header_of(f, "Content-Type"), "application/octet-stream");
     status.n_members = 0;
     stub_node_set_status(f->node, &status);
-    assert_int_equal(call(f, "HEAD", PATH, NULL), 409);
+    assert_int_equal(call(f, "HEAD", PATH, NULL), 503);
     assert_int_equal(stub_node_count(f->node, NODE_SNAPSHOT_OPEN), 0);
     assert_int_equal(stub_node_count(f->node, NODE_SNAPSHOT_CLOSE), 0);
 }
@@ -136,9 +136,9 @@ static void test_errors_of_v1_have_its_shape(void **state)
         const char *code;
         bool retryable;
     } cases[] = {
-        {ERR_UNINITIALIZED, 409, "uninitialized", false}, {ERR_OVERLOADED, 429, "overloaded", true},
-        {ERR_NO_SPACE, 507, "disk_full", false},          {ERR_TIMEOUT, 504, "timeout", false},
-        {ERR_SHUTDOWN, 503, "shutting_down", true},       {ERR_CORRUPT, 500, "internal", false},
+        {ERR_UNINITIALIZED, 503, "uninitialized", true}, {ERR_OVERLOADED, 429, "overloaded", true},
+        {ERR_NO_SPACE, 507, "disk_full", false},         {ERR_TIMEOUT, 504, "timeout", false},
+        {ERR_SHUTDOWN, 503, "shutting_down", true},      {ERR_CORRUPT, 500, "internal", false},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         stub_node_script(f->node, NODE_SNAPSHOT_OPEN, cases[i].err, NULL);
