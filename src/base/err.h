@@ -10,6 +10,7 @@
     X(TOO_LARGE, "larger than its limit")                                                          \
     X(NOT_FOUND, "not found")                                                                      \
     X(EXISTS, "exists already")                                                                    \
+    X(CONFLICT, "the idempotency key was used for another request")                                \
     X(BUSY, "in use by another process")                                                           \
     X(OVERLOADED, "too much work is waiting")                                                      \
     X(NO_LEADER, "no leader is known")                                                             \

@@ -30,6 +30,7 @@ struct kv *kv_new(void)
     struct kv *kv = mem_zalloc(sizeof *kv);
     kv->active = memtable_new();
     kv->sessions = session_table_new();
+    kv->once = once_table_new();
     atomic_init(&kv->published, 0);
     memset(kv->all_set, KV_ANSWER_SET, sizeof kv->all_set);
     return kv;
@@ -46,6 +47,7 @@ void kv_free(struct kv **kv)
     memtable_unref(&it->frozen);
     base_unref(&it->base);
     session_table_free(&it->sessions);
+    once_table_free(&it->once);
     buf_free(&it->answer);
     MEM_FREE(*kv);
 }
@@ -55,7 +57,8 @@ void kv_free(struct kv **kv)
 static struct meta meta_of(const struct kv *kv)
 {
     return (struct meta){.info = {kv->applied, kv->n_keys, kv->bytes, kv->digest},
-                         .sessions = kv->sessions};
+                         .sessions = kv->sessions,
+                         .once = kv->once};
 }
 
 void kv_meta(const struct kv *kv, struct buf *out)
@@ -79,7 +82,7 @@ int kv_meta_move(const void *p, size_t len, struct kv_pos to, const struct uuid 
     } else {
         err = ERR_INVALID;
     }
-    session_table_free(&meta.sessions);
+    meta_free(&meta);
     return err;
 }
 
@@ -87,11 +90,11 @@ static int decode(const void *p, size_t len, struct meta *ret_meta)
 {
     if (len > 0)
         return meta_decode(p, len, ret_meta);
-    *ret_meta = (struct meta){.sessions = session_table_new()};
+    *ret_meta = (struct meta){.sessions = session_table_new(), .once = once_table_new()};
     return 0;
 }
 
-/* Everything is as meta says, and lies in base. Takes meta's sessions. */
+/* Everything is as meta says, and lies in base. Takes what meta owns. */
 static void replace(struct kv *kv, const struct meta *meta, struct kv_base *base)
 {
     base_ref(base); /* before the old one goes: it may be the same */
@@ -100,6 +103,7 @@ static void replace(struct kv *kv, const struct meta *meta, struct kv_base *base
     memtable_unref(&kv->frozen);
     base_unref(&kv->base);
     session_table_free(&kv->sessions);
+    once_table_free(&kv->once);
     kv->active = memtable_new();
     kv->base = base;
     kv->applied = kv->at = meta->info.applied;
@@ -108,6 +112,8 @@ static void replace(struct kv *kv, const struct meta *meta, struct kv_base *base
     kv->bytes = meta->info.bytes;
     kv->digest = meta->info.digest;
     kv->sessions = meta->sessions;
+    kv->once = meta->once;
+    kv->once_pending.name_len = 0;
     kv_publish(kv);
 }
 
@@ -129,7 +135,7 @@ int kv_install(struct kv *kv, const void *meta, size_t len, struct kv_base *base
     if (err)
         return err;
     if (decoded.info.applied.index <= kv->applied.index) {
-        session_table_free(&decoded.sessions);
+        meta_free(&decoded);
         return ERR_STALE;
     }
     replace(kv, &decoded, base);

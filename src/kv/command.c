@@ -95,6 +95,24 @@ size_t kv_origin_encode(const struct kv_origin *origin, uint8_t out[KV_ORIGIN_BY
     return n;
 }
 
+void kv_once_encode(const struct kv_once *once, struct buf *out)
+{
+    ASSERT(once->name_len >= 1 && once->name_len <= KV_ONCE_NAME_MAX);
+    buf_put_u8(out, KV_ONCE);
+    buf_put_string(out, once->name, once->name_len);
+    buf_append(out, once->fingerprint, sizeof once->fingerprint);
+}
+
+void kv_clock_encode(uint64_t elapsed_ms, struct buf *out)
+{
+    const struct kv_origin nobody = {.node = UUID_ZERO, .seq = 1, .floor = 1};
+    uint8_t header[KV_ORIGIN_BYTES_MAX];
+    ASSERT(elapsed_ms <= KV_ELAPSED_MAX_MS);
+    buf_append(out, header, kv_origin_encode(&nobody, header));
+    buf_put_u8(out, KV_CLOCK);
+    buf_put_varint(out, elapsed_ms);
+}
+
 /* ---- decoding ---- */
 
 /* A length of 0 to max and as many bytes. */
@@ -180,9 +198,41 @@ static int check_ops(struct bytes_reader ops, enum kv_kind kind, size_t n_ops)
     return bytes_reader_done(&ops) ? 0 : ERR_INVALID;
 }
 
+static int read_once(struct bytes_reader *r, struct kv_once *once)
+{
+    int err = read_string(r, KV_ONCE_NAME_MAX, &once->name, &once->name_len);
+    if (err)
+        return err;
+    const uint8_t *fingerprint = bytes_read(r, KV_FINGERPRINT_BYTES);
+    if (!fingerprint || once->name_len == 0)
+        return ERR_INVALID;
+    memcpy(once->fingerprint, fingerprint, KV_FINGERPRINT_BYTES);
+    return 0;
+}
+
+static int open_clock(struct bytes_reader *r, struct kv_command_reader *command)
+{
+    command->elapsed_ms = bytes_read_varint(r);
+    command->n_ops = 0;
+    command->ops = *r;
+    if (!bytes_reader_done(r) || command->once.name_len > 0 ||
+        command->elapsed_ms > KV_ELAPSED_MAX_MS)
+        return ERR_INVALID;
+    return 0;
+}
+
 static int open_body(struct bytes_reader *r, struct kv_command_reader *command)
 {
     command->kind = bytes_read_u8(r);
+    command->once.name_len = 0;
+    if (command->kind == KV_ONCE) {
+        int err = read_once(r, &command->once);
+        if (err)
+            return err;
+        command->kind = bytes_read_u8(r);
+    }
+    if (command->kind == KV_CLOCK)
+        return open_clock(r, command);
     if (command->kind != KV_SINGLE && command->kind != KV_BATCH)
         return ERR_INVALID;
     uint64_t n_ops = command->kind == KV_BATCH ? bytes_read_varint(r) : 1;
@@ -269,6 +319,7 @@ int kv_command_decode(const void *p, size_t len, struct kv_command *ret_command)
     if (err)
         return err;
     ret_command->origin = reader.origin;
+    ret_command->once = reader.once;
     ret_command->kind = reader.kind;
     ret_command->n_ops = reader.n_ops;
     ret_command->ops = mem_array(reader.n_ops, sizeof *ret_command->ops);

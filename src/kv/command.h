@@ -5,6 +5,9 @@
  *      version u8 | node uuid | since | boot | seq | back   kind u8 | operations ...
  *                   16 bytes    varints
  *
+ *      body of KV_ONCE:   3 u8 | name as string | fingerprint 16 bytes | kind u8 | operations ...
+ *      body of KV_CLOCK:  4 u8 | elapsed_ms varint
+ *
  * The body is made by whoever serves the client; the header is put before it
  * by the node that the client talked to. `since` is
  * member_since, `back` is seq - floor. Kinds and
@@ -61,6 +64,20 @@ struct kv_origin {
 enum kv_kind {
     KV_SINGLE = 1, /* one operation */
     KV_BATCH = 2,  /* several, all in one step */
+    KV_ONCE = 3,   /* stands before the body of one of these two, see struct kv_once */
+    KV_CLOCK = 4,  /* so much time has passed; has no session: a leader puts it into its own log */
+};
+
+#define KV_ONCE_NAME_MAX     64
+#define KV_FINGERPRINT_BYTES 16
+#define KV_ELAPSED_MAX_MS    ((uint64_t)1 << 40)
+
+/* The name under which a client may send the same request again, through any node, and what tells
+ * it from others: the first answer is given again (kv/idempotency.h). */
+struct kv_once {
+    const uint8_t *name; /* borrowed; 1 to KV_ONCE_NAME_MAX bytes */
+    size_t name_len;     /* 0: the command has no name */
+    uint8_t fingerprint[KV_FINGERPRINT_BYTES];
 };
 
 enum kv_op_type {
@@ -97,12 +114,17 @@ struct kv_op {
 
 /* Appends a body to out. The operations must be within the limits. */
 void kv_body_encode(enum kv_kind kind, const struct kv_op ops[], size_t n_ops, struct buf *out);
+/* Appends what stands before such a body to make it one of KV_ONCE. */
+void kv_once_encode(const struct kv_once *once, struct buf *out);
+/* Appends a whole command, header and all; elapsed_ms is at most KV_ELAPSED_MAX_MS. */
+void kv_clock_encode(uint64_t elapsed_ms, struct buf *out);
 /* Writes the header into out, at most KV_ORIGIN_BYTES_MAX bytes; returns its length. */
 size_t kv_origin_encode(const struct kv_origin *origin, uint8_t out[KV_ORIGIN_BYTES_MAX]);
 
 struct kv_command {
     struct kv_origin origin;
-    enum kv_kind kind;
+    struct kv_once once;
+    enum kv_kind kind; /* of the body proper */
     struct kv_op *ops; /* owned array; keys and values borrow from the bytes decoded */
     size_t n_ops;
 };
@@ -123,7 +145,9 @@ bool kv_body_grows(const void *p, size_t len);
  * operation by operation. */
 struct kv_command_reader {
     struct kv_origin origin;
-    enum kv_kind kind;
+    struct kv_once once; /* name_len 0: none */
+    enum kv_kind kind;   /* never KV_ONCE: that of the body proper */
+    uint64_t elapsed_ms; /* KV_CLOCK, which has no operations */
     size_t n_ops;
     struct bytes_reader ops; /* borrows from the bytes opened */
 };

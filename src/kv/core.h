@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 
+#include "kv/idempotency.h"
 #include "kv/kv.h"
 #include "kv/memtable.h"
 #include "kv/session.h"
@@ -46,6 +47,9 @@ struct kv {
     uint64_t bytes;
     uint64_t digest; /* kv/digest.h */
     struct session_table *sessions;
+    struct once_table *once;
+    struct kv_once once_pending; /* of the command that is being carried out; its name is here: */
+    uint8_t once_name[KV_ONCE_NAME_MAX];
     struct removal removal;
     struct kv_replay *replay;    /* replay.c's; NULL: nothing was gathered */
     struct memtable_place *near; /* records_find() goes on from here; NULL: from the top */

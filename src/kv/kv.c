@@ -4,6 +4,8 @@
  */
 #include "kv/kv.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "kv/core.h"
@@ -93,6 +95,54 @@ static int apply_first_time(struct kv *kv, struct kv_command_reader *command,
     return 0;
 }
 
+/* ---- names of clients ---- */
+
+static void note_pending(struct kv *kv, const struct kv_once *once)
+{
+    kv->once_pending = *once;
+    kv->once_pending.name = kv->once_name;
+    memcpy(kv->once_name, once->name, once->name_len);
+}
+
+/* The command was carried out: from now on this is its answer, whoever asks under that name. */
+static void settle_pending(struct kv *kv, const struct session_answer *answer)
+{
+    if (kv->once_pending.name_len > 0)
+        once_add(kv->once, &kv->once_pending, answer);
+    kv->once_pending.name_len = 0;
+}
+
+/* First time in its session; maybe not the first of this name. */
+static int apply_once(struct kv *kv, struct kv_command_reader *command,
+                      struct session_answer *answer)
+{
+    const struct session_answer *known;
+    once_forget(kv->once, KV_ONCE_PER_COMMAND);
+    int err = once_find(kv->once, &command->once, &known);
+    if (err == 0) {
+        *answer = *known;
+        if (known->bytes)
+            answer->bytes = mem_dup(known->bytes, known->len);
+    } else if (err == ERR_CONFLICT || once_is_full(kv->once)) {
+        answer->pos = kv->at;
+        answer->err = err == ERR_CONFLICT ? err : ERR_OVERLOADED;
+    } else {
+        note_pending(kv, &command->once);
+        return apply_first_time(kv, command, answer);
+    }
+    return 0;
+}
+
+static void apply_clock(struct kv *kv, const struct kv_command_reader *command,
+                        struct kv_result *ret_result)
+{
+    once_clock(kv->once, command->elapsed_ms);
+    once_forget(kv->once, KV_ONCE_PER_CLOCK);
+    *ret_result = (struct kv_result){.pos = kv->at};
+}
+
+/* ---- whole commands ---- */
+
 static void tell(const struct kv *kv, const struct session_answer *answer,
                  struct kv_result *ret_result)
 {
@@ -113,16 +163,25 @@ static int apply_command(struct kv *kv, const void *command, size_t len,
     *ret_result = (struct kv_result){.err = ERR_INVALID};
     if (kv_command_open(command, len, &reader) != 0)
         return 0;
+    if (reader.kind == KV_CLOCK) {
+        apply_clock(kv, &reader, ret_result);
+        return 0;
+    }
     ret_result->err = session_admit(kv->sessions, &reader.origin, &answer);
     if (ret_result->err)
         return 0;
-    int err = answer->pos.index == 0 ? apply_first_time(kv, &reader, answer) : 0;
+    bool first = answer->pos.index == 0;
+    int err = !first                     ? 0
+              : reader.once.name_len > 0 ? apply_once(kv, &reader, answer)
+                                         : apply_first_time(kv, &reader, answer);
     if (err)
         return err;
-    if (kv->removal.under_way)
+    if (kv->removal.under_way) {
         *ret_result = (struct kv_result){.more = true};
-    else
-        tell(kv, answer, ret_result);
+        return 0;
+    }
+    settle_pending(kv, answer);
+    tell(kv, answer, ret_result);
     return 0;
 }
 
@@ -151,6 +210,7 @@ int kv_apply_more(struct kv *kv, struct kv_result *ret_result)
         return 0;
     }
     keep_answer(kv, kv->removal.answer, false);
+    settle_pending(kv, kv->removal.answer);
     tell(kv, kv->removal.answer, ret_result);
     entry_finish(kv);
     return 0;
@@ -212,5 +272,7 @@ struct kv_stats kv_stats(const struct kv *kv)
         .memtable_bytes =
             memtable_bytes(kv->active) + (kv->frozen ? memtable_bytes(kv->frozen) : 0),
         .n_sessions = session_table_count(kv->sessions),
+        .n_once = once_count(kv->once),
+        .clock_ms = once_now_ms(kv->once),
     };
 }

@@ -13,7 +13,9 @@
  * seen before is not applied again and gets its first answer. A command of an
  * earlier boot or membership, below the floor, too far above it
  * (LIMIT_FORWARDED_OPS), or of a node that is no member is STALE and changes
- * nothing: it is a late copy of one that was settled.
+ * nothing: it is a late copy of one that was settled. A client may name its
+ * command too (KV_ONCE): whatever comes under that name gets the first answer
+ * (kv/idempotency.h).
  */
 #ifndef KV_KV_H
 #define KV_KV_H
@@ -46,8 +48,9 @@ void kv_free(struct kv **kv);
 struct kv_result {
     bool more; /* kv_apply_begin(), kv_apply_more(): not finished, the rest has no meaning yet */
     /* 0, or what left the state as it was, the same everywhere: STALE; INVALID (not decodable);
-     * TOO_LARGE (old values of a batch's Deletes would make an answer beyond KV_ANSWER_BYTES_MAX)
-     */
+     * TOO_LARGE (old values of a batch's Deletes would make an answer beyond KV_ANSWER_BYTES_MAX);
+     * of commands with a name, CONFLICT (it stands for another request), OVERLOADED (too many are
+     * remembered) */
     int err;
     struct kv_pos pos;     /* where the command was first applied; zero when STALE or INVALID */
     const uint8_t *answer; /* see kv_answer_next(); borrowed until the next apply */
@@ -145,6 +148,8 @@ struct kv_stats {
     uint64_t bytes;          /* of all keys and values */
     uint64_t memtable_bytes; /* memory held by the memtables */
     unsigned n_sessions;
+    unsigned n_once;   /* idempotency keys that are remembered */
+    uint64_t clock_ms; /* all that KV_CLOCK told */
 };
 struct kv_stats kv_stats(const struct kv *kv);
 

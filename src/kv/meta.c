@@ -15,6 +15,7 @@ void meta_encode(const struct meta *meta, struct buf *out)
     buf_put_varint(out, meta->info.bytes);
     buf_put_u64(out, meta->info.digest);
     session_table_encode(meta->sessions, out);
+    once_table_encode(meta->once, out);
     buf_put_u32(out, crc32c(0, out->data + start, out->len - start));
 }
 
@@ -54,6 +55,12 @@ int kv_meta_info(const void *p, size_t len, struct kv_meta_info *ret_info)
     return 0;
 }
 
+void meta_free(struct meta *meta)
+{
+    session_table_free(&meta->sessions);
+    once_table_free(&meta->once);
+}
+
 int meta_decode(const void *p, size_t len, struct meta *ret_meta)
 {
     struct bytes_reader r;
@@ -62,11 +69,13 @@ int meta_decode(const void *p, size_t len, struct meta *ret_meta)
         return err;
     struct meta meta = {.info = read_info(&r)};
     err = session_table_decode(&r, meta.info.applied, &meta.sessions);
-    if (err)
+    if (!err)
+        err = once_table_decode(&r, meta.info.applied, &meta.once);
+    if (!err && !bytes_reader_done(&r))
+        err = ERR_CORRUPT;
+    if (err) {
+        meta_free(&meta);
         return err;
-    if (!bytes_reader_done(&r)) {
-        session_table_free(&meta.sessions);
-        return ERR_CORRUPT;
     }
     *ret_meta = meta;
     return 0;

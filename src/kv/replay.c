@@ -8,8 +8,8 @@
  * one key stay in the order of the log. What a command means for its session is
  * settled at once; its answer is filled in when it is known, if the session
  * still has its place then. What concerns more than single keys is applied alone,
- * after what was gathered: Remove-prefix, and batches with Deletes, whose answers
- * may be too large.
+ * after what was gathered: Remove-prefix, batches with Deletes, whose answers
+ * may be too large, and what has a name or is about time (kv/idempotency.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +62,8 @@ static bool may_gather(const struct kv_command_reader *command, size_t len)
 {
     struct bytes_reader ops = command->ops;
     struct kv_op op;
+    if (command->once.name_len > 0 || command->kind == KV_CLOCK)
+        return false;
     while (kv_op_next(&ops, &op))
         if (op.type == KV_OP_REMOVE_PREFIX || (command->kind == KV_BATCH && op.type != KV_OP_SET))
             return false;

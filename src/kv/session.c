@@ -168,16 +168,39 @@ enum {
     ANSWER_NOT_SEEN = 0,
     ANSWER_ONLY_SETS = 1,
     ANSWER_BYTES = 2,
-    ANSWER_TOO_LARGE = 3,
+    ANSWER_TOO_LARGE = 3, /* and what follows: errors */
+    ANSWER_CONFLICT = 4,
+    ANSWER_OVERLOADED = 5,
 };
 
-static void answer_encode(const struct session_answer *a, struct buf *out)
+static uint8_t what_of(const struct session_answer *a)
+{
+    switch (a->err) {
+    case ERR_TOO_LARGE:
+        return ANSWER_TOO_LARGE;
+    case ERR_CONFLICT:
+        return ANSWER_CONFLICT;
+    case ERR_OVERLOADED:
+        return ANSWER_OVERLOADED;
+    }
+    return a->bytes ? ANSWER_BYTES : ANSWER_ONLY_SETS;
+}
+
+static int error_of(uint8_t what)
+{
+    return what == ANSWER_TOO_LARGE    ? ERR_TOO_LARGE
+           : what == ANSWER_CONFLICT   ? ERR_CONFLICT
+           : what == ANSWER_OVERLOADED ? ERR_OVERLOADED
+                                       : 0;
+}
+
+void session_answer_encode(const struct session_answer *a, struct buf *out)
 {
     if (a->pos.index == 0) {
         buf_put_u8(out, ANSWER_NOT_SEEN);
         return;
     }
-    buf_put_u8(out, a->err ? ANSWER_TOO_LARGE : a->bytes ? ANSWER_BYTES : ANSWER_ONLY_SETS);
+    buf_put_u8(out, what_of(a));
     buf_put_varint(out, a->pos.term);
     buf_put_varint(out, a->pos.index);
     if (a->bytes)
@@ -194,7 +217,7 @@ static void session_encode(const struct session *s, struct buf *out)
     buf_put_varint(out, s->floor);
     buf_put_varint(out, s->end - s->floor);
     for (uint64_t seq = s->floor; seq < s->end; seq++)
-        answer_encode(place(s, seq), out);
+        session_answer_encode(place(s, seq), out);
 }
 
 void session_table_encode(const struct session_table *t, struct buf *out)
@@ -226,9 +249,12 @@ static bool read_answer_bytes(struct bytes_reader *r, struct session_answer *a)
     return true;
 }
 
-static bool answer_decode(struct bytes_reader *r, struct kv_pos applied, struct session_answer *a)
+bool session_answer_decode(struct bytes_reader *r, struct kv_pos applied,
+                           struct session_answer *ret_answer)
 {
+    struct session_answer *a = ret_answer;
     uint8_t what = bytes_read_u8(r);
+    *a = (struct session_answer){0};
     if (what == ANSWER_NOT_SEEN)
         return bytes_reader_ok(r);
     struct kv_pos pos = {.term = bytes_read_varint(r)};
@@ -239,10 +265,9 @@ static bool answer_decode(struct bytes_reader *r, struct kv_pos applied, struct 
     a->pos = pos;
     if (what == ANSWER_BYTES)
         return read_answer_bytes(r, a);
-    if (what == ANSWER_TOO_LARGE) {
-        a->err = ERR_TOO_LARGE;
+    a->err = error_of(what);
+    if (a->err)
         return true;
-    }
     uint64_t n_sets = bytes_read_varint(r);
     a->len = (uint32_t)n_sets;
     return what == ANSWER_ONLY_SETS && bytes_reader_ok(r) && n_sets <= LIMIT_BATCH_OPS;
@@ -255,7 +280,7 @@ static bool read_answers(struct bytes_reader *r, struct kv_pos applied, uint64_t
         return true;
     make_room(s, s->floor + count - 1);
     for (uint64_t seq = s->floor; seq < s->end; seq++)
-        if (!answer_decode(r, applied, place(s, seq)))
+        if (!session_answer_decode(r, applied, place(s, seq)))
             return false;
     return place(s, s->end - 1)->pos.index != 0;
 }

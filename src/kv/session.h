@@ -13,7 +13,7 @@
 /* What was answered to one command. */
 struct session_answer {
     struct kv_pos pos; /* index 0: not seen yet */
-    int err;           /* 0 or TOO_LARGE */
+    int err;           /* 0, TOO_LARGE, CONFLICT or OVERLOADED */
     uint32_t len;
     uint8_t *bytes; /* owned; NULL: len times KV_ANSWER_SET */
 };
@@ -45,13 +45,20 @@ struct session_answer *session_find_answer(const struct session_table *t,
 
 unsigned session_table_count(const struct session_table *t);
 
+/* Appends an answer: 0 when it was not seen, else what (1 to 5), term and index as varints and
+ * then, 1: how many KV_ANSWER_SET as varint; 2: its bytes with their length; 3 (TOO_LARGE), 4
+ * (CONFLICT), 5 (OVERLOADED): nothing. */
+void session_answer_encode(const struct session_answer *a, struct buf *out);
+/* Reads one at this position, from untrusted bytes; false: it cannot be. The caller owns its bytes
+ * whatever is said. */
+MUST_CHECK bool session_answer_decode(struct bytes_reader *r, struct kv_pos applied,
+                                      struct session_answer *ret_answer);
+
 /* Appends the sessions with their answers; the same sessions give the same bytes. For each:
  *
  *      node uuid | member_since, boot, floor, count: varints | count answers
  *
- * an answer being 0 when that number was not seen, else what (1 to 3), term and index as varints
- * and then, 1: how many KV_ANSWER_SET as varint; 2: its bytes with their length; 3 (TOO_LARGE):
- * nothing. The first answer is that of floor, the last one was seen. */
+ * The first answer is that of floor, the last one was seen. */
 void session_table_encode(const struct session_table *t, struct buf *out);
 /* Reads what was encoded at this position, from untrusted bytes. CORRUPT. The caller owns the
  * table. */

@@ -31,7 +31,8 @@
     X(24, PERMISSION)                                                                              \
     X(25, UNINITIALIZED)                                                                           \
     X(26, SHUTDOWN)                                                                                \
-    X(27, NO_QUORUM)
+    X(27, NO_QUORUM)                                                                               \
+    X(28, CONFLICT)
 
 enum { WIRE_ERROR_UNKNOWN = 9 };
 

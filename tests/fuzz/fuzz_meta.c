@@ -19,7 +19,7 @@ static void check_reencoding(const struct meta *m)
     ASSERT(meta_decode(b.data, b.len, &again) == 0);
     meta_encode(&again, &c);
     ASSERT(b.len == c.len && memcmp(b.data, c.data, b.len) == 0);
-    session_table_free(&again.sessions);
+    meta_free(&again);
     buf_free(&b);
     buf_free(&c);
 }
@@ -47,7 +47,7 @@ static void decode(const uint8_t *data, size_t len)
         return;
     ASSERT(kv_meta_info(data, len, &info) == 0 && info.n_keys == m.info.n_keys);
     check_reencoding(&m);
-    session_table_free(&m.sessions);
+    meta_free(&m);
     live_with(data, len);
 }
 

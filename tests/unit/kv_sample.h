@@ -7,7 +7,7 @@
 
 #include "kv/view.h"
 
-#define KV_SAMPLE_COMMANDS 8
+#define KV_SAMPLE_COMMANDS 11
 #define KV_SAMPLE_KEY      "kept" /* is there */
 
 /* After all commands. Its terms begin at 2. */

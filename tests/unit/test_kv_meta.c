@@ -109,7 +109,7 @@ static void test_meta_of_another_version_is_refused_by_name(void **state)
 struct small {
     uint8_t version, term, index, n_keys, bytes, digest[8], n_sessions, uuid[16], since, boot,
         floor, count;
-    uint8_t what, answer_term, answer_index, n_sets, crc[4];
+    uint8_t what, answer_term, answer_index, n_sets, clock, n_once, crc[4];
 };
 
 static struct small small_meta(void)
@@ -177,6 +177,7 @@ static int restore_two(uint8_t second_id, uint64_t floor, const char *answer, si
     buf_append(&b, head, sizeof head);
     put_session(&b, 1, 7, "\1\2\50\1", 4);
     put_session(&b, second_id, floor, answer, len);
+    buf_append(&b, "\0\0", 2); /* no clock, no idempotency keys */
     buf_put_u32(&b, 0);
     kv_sample_reseal(b.data, b.len);
     int err = restore(b.data, b.len);
@@ -205,7 +206,10 @@ static void test_meta_with_sessions_or_answers_that_cannot_be_is_corrupt(void **
         {ERR_CORRUPT, 2, 7, "\2\2\50\2\2\11", 6}, /* an item that does not exist */
         {ERR_CORRUPT, 2, 7, "\2\2\50\0", 4},      /* no item */
         {ERR_CORRUPT, 2, 7, "\2\2\50\3\1\5x", 7}, /* an old value cut short */
-        {0, 2, 7, "\3\2\50", 3},
+        {0, 2, 7, "\3\2\50", 3},                  /* errors */
+        {0, 2, 7, "\4\2\50", 3},
+        {0, 2, 7, "\5\2\50", 3},
+        {ERR_CORRUPT, 2, 7, "\6\2\50", 3},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(restore_two(cases[i].id, cases[i].floor, cases[i].answer, cases[i].len),

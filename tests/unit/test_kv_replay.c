@@ -26,6 +26,7 @@ struct two {
     struct kv *applied, *replayed;
     struct kv_base *base; /* of both; NULL: none */
     uint64_t index, seq, floor;
+    struct kv_once once; /* name_len 0: commands have none */
 };
 
 static void both_members(struct two *t)
@@ -67,6 +68,8 @@ static void command_at(struct two *t, uint64_t seq, enum kv_kind kind, const str
     struct buf command = BUF_INIT;
     struct kv_origin origin = {node, 1, seq, t->floor, kv_member_since(t->applied, node)};
     buf_append(&command, header, kv_origin_encode(&origin, header));
+    if (t->once.name_len > 0)
+        kv_once_encode(&t->once, &command);
     kv_body_encode(kind, ops, n, &command);
     both(t, command.data, command.len);
     buf_free(&command);
@@ -241,6 +244,29 @@ static void test_kv_replay_of_every_operation(void **state)
 }
 
 /* More than is gathered at a time, by number and by bytes, over a base with half of the keys. */
+static void test_kv_replay_of_named_commands_and_time(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"one", "two", "three"};
+    struct rng rng = {11};
+    struct two t = begin(NULL);
+    for (unsigned i = 0; i < 2000; i++) {
+        const char *name = names[rng_range(&rng, 0, 2)];
+        t.once = (struct kv_once){.name = (const uint8_t *)name,
+                                  .name_len = rng_range(&rng, 0, 1) ? strlen(name) : 0};
+        t.once.fingerprint[0] = (uint8_t)rng_range(&rng, 0, 1);
+        change(&t, names[rng_range(&rng, 0, 2)], rng_range(&rng, 0, 3) ? "value" : NULL);
+        if (rng_range(&rng, 0, 9) == 0) {
+            struct buf clock = BUF_INIT;
+            kv_clock_encode(rng_range(&rng, 0, 200000), &clock);
+            both(&t, clock.data, clock.len);
+            buf_free(&clock);
+        }
+    }
+    check(&t);
+    end(&t);
+}
+
 static void test_kv_replay_of_more_than_is_gathered_at_once(void **state)
 {
     (void)state;
@@ -335,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_kv_replay_compares_keys_by_all_their_bytes),
         cmocka_unit_test(test_kv_replay_of_batches_repetitions_and_nonsense),
         cmocka_unit_test(test_kv_replay_of_every_operation),
+        cmocka_unit_test(test_kv_replay_of_named_commands_and_time),
         cmocka_unit_test(test_kv_replay_of_more_than_is_gathered_at_once),
         cmocka_unit_test(test_kv_replay_looks_up_each_key_once),
         cmocka_unit_test(test_kv_replay_tells_that_the_base_cannot_be_read),

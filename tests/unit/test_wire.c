@@ -202,6 +202,7 @@ static void test_error_numbers_are_those_of_the_manual(void **state)
         ERR_UNINITIALIZED,
         ERR_SHUTDOWN,
         ERR_NO_QUORUM,
+        ERR_CONFLICT,
     };
     for (unsigned i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         struct wire_message m;
