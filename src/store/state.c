@@ -140,7 +140,7 @@ static void destroy(struct state *s)
         run_unref(&s->runs[i].run);
     state_db_close(&s->db);
     pthread_cond_destroy(&s->work);
-    pthread_cond_destroy(&s->drained);
+    pthread_cond_destroy(&s->closed);
     pthread_mutex_destroy(&s->lock);
     mem_free(s->run_path);
     mem_free(s->dir);
@@ -178,12 +178,14 @@ static struct state *new_state(const char *dir, uint64_t gen, const struct state
     s->options = *options;
     if (!s->options.view_ms_max)
         s->options.view_ms_max = STATE_VIEW_MS_MAX;
+    if (!s->options.await_ms_max)
+        s->options.await_ms_max = STATE_AWAIT_MS;
     s->dir = state_generation_path(dir, gen);
     s->run_path = store_path(s->dir, "run.new");
     refs_init(&s->refs);
     pthread_mutex_init(&s->lock, NULL);
     init_cond(&s->work);
-    init_cond(&s->drained);
+    init_cond(&s->closed);
     list_init(&s->views);
     return s;
 }
@@ -220,6 +222,7 @@ void state_close(struct state **s)
         pthread_mutex_lock(&(*s)->lock);
         (*s)->stopping = true;
         pthread_cond_broadcast(&(*s)->work);
+        pthread_cond_broadcast(&(*s)->closed);
         pthread_mutex_unlock(&(*s)->lock);
         pthread_join((*s)->merger, NULL);
         pthread_join((*s)->scrubber, NULL);

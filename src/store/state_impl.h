@@ -17,6 +17,7 @@
 #include "store/state_db.h"
 
 #define STATE_TXNS_IDLE 64
+#define STATE_AWAIT_MS  50
 
 struct state_run {
     uint64_t seq;
@@ -34,15 +35,15 @@ struct state {
     struct state_db db;
 
     pthread_mutex_t lock;
-    pthread_cond_t work;    /* CLOCK_MONOTONIC: another run, or stopping */
-    pthread_cond_t drained; /* CLOCK_MONOTONIC: no view is open, and draining was set */
+    pthread_cond_t work;   /* CLOCK_MONOTONIC: another run, or stopping */
+    pthread_cond_t closed; /* CLOCK_MONOTONIC: a view was, and is_awaited is set */
     /* Under the lock. */
     struct state_run runs[STATE_RUNS_MAX]; /* oldest first */
     unsigned n_runs;
     struct state_mark mark; /* as last committed; written by the merging thread only */
     struct list views;      /* oldest first */
     unsigned n_views;
-    bool draining;
+    bool is_awaited;                /* the end of views */
     MDB_txn *idle[STATE_TXNS_IDLE]; /* read transactions, reset, for further views */
     unsigned n_idle;
     struct state_stats stats; /* only what is counted; the rest is filled in when asked */
@@ -58,6 +59,7 @@ struct state_view {
     struct state *state;      /* a reference */
     struct list link;         /* under state.lock */
     uint64_t since_ms;
+    uint64_t n_slices;                /* that were committed before it, at least */
     struct run *runs[STATE_RUNS_MAX]; /* references, newest first */
     unsigned n_runs;
     pthread_mutex_t lock;
@@ -93,6 +95,10 @@ struct state_view *state_view_of(struct kv_base_view *view);
 /* With the lock held: ends the views that are older than ms. With `wait` false it skips those that
  * are at work. */
 void state_end_views(struct state *s, uint64_t ms, bool wait);
+/* With the lock held: waits until one is closed. False: not by then. */
+bool state_await_close(struct state *s, const struct timespec *deadline);
+/* Waits for the views from before the last slice, unless that takes long. */
+void state_await_views(struct state *s);
 
 /* state_map.c: doubles the size to which the file may grow. False: there is no room for that. */
 bool state_grow_map(struct state *s);

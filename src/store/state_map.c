@@ -26,11 +26,8 @@ static void drain_views(struct state *s)
 {
     struct timespec deadline;
     state_deadline(&deadline, DRAIN_MS * 1000);
-    s->draining = true;
-    while (s->n_views > 0)
-        if (pthread_cond_timedwait(&s->drained, &s->lock, &deadline) != 0)
-            break;
-    s->draining = false;
+    while (s->n_views > 0 && state_await_close(s, &deadline))
+        ;
     state_end_views(s, 0, true);
 }
 

@@ -281,6 +281,7 @@ void *state_merge_main(void *state)
     while (state_pause(s, pause_us)) {
         end_stale_views(s);
         pause_us = idle_us(s);
+        state_await_views(s);
         if (goes_on)
             goes_on = work(&m, &pause_us);
     }

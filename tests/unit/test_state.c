@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "state_fixture.h"
 
@@ -217,6 +218,46 @@ static void test_view_that_is_too_old_ends_and_cursors_say_so(void **state)
     fixture_check(f);
 }
 
+static unsigned n_steps(struct state_fixture *f, enum state_step step)
+{
+    pthread_mutex_lock(&f->lock);
+    unsigned n = f->n_steps[step];
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+static void test_merging_waits_for_a_view_from_before_the_slice(void **state)
+{
+    struct state_fixture *f = *state;
+    f->options.await_ms_max = 60000;
+    fixture_state_reopen(f);
+    fixture_add(f, 0, MODEL_KEYS - 1, 80);
+    struct kv_base_view *view = new_view(f);
+    state_start(f->state);
+    fixture_wait_steps(f, STATE_STEP_SLICE, 1);
+    usleep(20000);
+    assert_int_equal(n_steps(f, STATE_STEP_COMMIT), 1);
+    view->ops->close(view);
+    fixture_wait_merged(f);
+    assert_true(n_steps(f, STATE_STEP_COMMIT) > 2);
+}
+
+static void test_merging_waits_for_a_long_view_once_only(void **state)
+{
+    struct state_fixture *f = *state;
+    f->options.await_ms_max = 500;
+    fixture_state_reopen(f);
+    fixture_add(f, 0, MODEL_KEYS - 1, 80);
+    struct kv_base_view *view = new_view(f);
+    uint64_t start_ms = clock_now_ms();
+    state_start(f->state);
+    fixture_wait_merged(f);
+    uint64_t took_ms = clock_now_ms() - start_ms;
+    assert_true(took_ms >= 500);
+    assert_true(took_ms < 500 * (n_steps(f, STATE_STEP_COMMIT) - 1)); /* if it waited each time */
+    view->ops->close(view);
+}
+
 static void test_many_views_at_once_are_served(void **state)
 {
     struct state_fixture *f = *state;
@@ -414,6 +455,8 @@ int main(void)
         TEST(test_view_stays_as_it_was_while_runs_come_and_are_merged),
         TEST(test_view_outlives_the_state),
         TEST(test_view_that_is_too_old_ends_and_cursors_say_so),
+        TEST(test_merging_waits_for_a_view_from_before_the_slice),
+        TEST(test_merging_waits_for_a_long_view_once_only),
         TEST(test_many_views_at_once_are_served),
         TEST(test_full_disk_is_waited_for),
         TEST(test_failed_write_ends_the_process),
