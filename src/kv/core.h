@@ -18,6 +18,10 @@
 #include "kv/memtable.h"
 #include "kv/session.h"
 
+/* Of one slice: a few milliseconds at most. */
+#define SLICE_KEYS  4096
+#define SLICE_BYTES (4 * MIB)
+
 /* A Remove-prefix on its way: first everything is counted, then removed. */
 struct removal {
     bool under_way;
@@ -55,6 +59,7 @@ struct kv {
     struct memtable_place *near; /* records_find() goes on from here; NULL: from the top */
     kv_change_fn *on_change;     /* NULL: nobody listens */
     void *on_change_ctx;
+    unsigned slice_keys;
     struct buf answer;                /* of the last command; reused */
     uint8_t all_set[LIMIT_BATCH_OPS]; /* the answer of as many Sets */
 };

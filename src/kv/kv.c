@@ -222,6 +222,11 @@ void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx)
     kv->on_change_ctx = ctx;
 }
 
+void kv_set_slice(struct kv *kv, unsigned n_keys)
+{
+    kv->slice_keys = n_keys ? n_keys : SLICE_KEYS;
+}
+
 bool kv_is_applying(const struct kv *kv)
 {
     return kv->removal.under_way;

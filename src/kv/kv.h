@@ -64,9 +64,9 @@ MUST_CHECK int kv_apply(struct kv *kv, struct kv_pos pos, const void *command, s
                         struct kv_result *ret_result);
 /* The same in slices of some milliseconds, for whoever has something else to do meanwhile: begin,
  * and then more as long as the result says so. Until then what was applied, and what views show, is
- * the state before; nothing else may be applied, kv_meta() and kv_get() must not be used and
- * kv_freeze() is NOT_ALLOWED. kv_drop_frozen() and kv_end_batch() are allowed; kv_install() puts an
- * end to it. */
+ * the state before; nothing else may be applied, kv_meta(), kv_digest() and kv_get() must not be
+ * used and kv_freeze() is NOT_ALLOWED. kv_drop_frozen() and kv_end_batch() are allowed;
+ * kv_install() puts an end to it. */
 MUST_CHECK int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
                               struct kv_result *ret_result);
 MUST_CHECK int kv_apply_more(struct kv *kv, struct kv_result *ret_result);
@@ -75,6 +75,8 @@ bool kv_is_applying(const struct kv *kv);
 /* Told of every record that is written, tombstones too, before views show it. NULL: nobody. */
 typedef void kv_change_fn(void *ctx, const struct kv_record *record);
 void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx);
+/* So many keys in a slice, for tests; 0: the default. */
+void kv_set_slice(struct kv *kv, unsigned n_keys);
 /* The writer reads the base through one view from an apply or get on until this is called, after
  * each batch, or memtables change. */
 void kv_end_batch(struct kv *kv);

@@ -8,10 +8,6 @@
 
 #include "kv/core.h"
 
-/* Of one slice: a few milliseconds at most. */
-#define SLICE_KEYS  4096
-#define SLICE_BYTES (4 * MIB)
-
 void removal_begin(struct kv *kv, const struct kv_op *op, struct session_answer *answer)
 {
     struct removal *rm = &kv->removal;
@@ -80,7 +76,7 @@ static int walk(struct kv *kv, struct kv_cursor *c)
                            : kv_cursor_seek(c, rm->prefix, rm->prefix_len, &r);
     if (err == 0 && rm->last_len && is_last(rm, &r))
         err = kv_cursor_next(c, &r);
-    for (unsigned n = 0; err == 0 && n < SLICE_KEYS && bytes < SLICE_BYTES; n++) {
+    for (unsigned n = 0; err == 0 && n < kv->slice_keys && bytes < SLICE_BYTES; n++) {
         if (!has_prefix(rm, &r))
             return ERR_NOT_FOUND;
         take(kv, &r);

@@ -101,7 +101,7 @@ static struct snapshot_file *recent_file(const struct driver *d)
 static bool can_make(const struct driver *d)
 {
     struct raft_status s = raft_status(d->raft);
-    return s.applied == s.commit && s.applied > 0;
+    return !driver_is_applying(d) && s.applied == s.commit && s.applied > 0;
 }
 
 static struct snapshot_file *make_file(struct driver *d)

@@ -101,7 +101,7 @@ void checkpoint_pump(struct driver *d)
     if (c->under_way)
         return;
     struct raft_status s = raft_status(d->raft);
-    if (!c->job && is_due(d) && s.applied == s.commit)
+    if (!c->job && !driver_is_applying(d) && is_due(d) && s.applied == s.commit)
         freeze(d);
     if (!c->job || s.durable < c->job->frozen->applied.index || d->now_ms < c->retry_ms)
         return;

@@ -48,6 +48,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     d->rng.state = o->seed;
     d->room.log_room = UINT64_MAX / 2; /* until the storage says otherwise */
     d->machine = machine_new();
+    machine_set_slice(d->machine, o->slice_keys);
     d->raft = core_new(o, identity);
     list_init(&d->inbound);
     list_init(&d->large);
@@ -72,6 +73,7 @@ void driver_free(struct driver **d)
     exchanges_free(&(*d)->exchanges);
     writes_free(*d);
     form_free(*d);
+    apply_free(*d);
     checkpoint_free(*d);
     backup_free(*d);
     peer_free(*d);
@@ -317,30 +319,6 @@ static void load(struct driver *d, const struct raft_load *wanted)
     d->storage->load(d->storage, l);
 }
 
-static void applied(void *ctx, const struct raft_entry *e, const struct kv_result *result)
-{
-    struct driver *d = ctx;
-    if (e->type == RAFT_ENTRY_CONFIG)
-        writes_membership_applied(d);
-    if (e->type != RAFT_ENTRY_COMMAND)
-        return;
-    d->figures.committed++;
-    writes_applied(d, e, result);
-}
-
-static void apply(struct driver *d, struct raft_entry *const entries[], unsigned n)
-{
-    if (n == 0)
-        return;
-    uint64_t from_us = figures_clock_us(d);
-    int err = machine_apply(d->machine, entries, n, applied, d);
-    if (err != 0) /* what it changes cannot be read: the storage has said which file and record */
-        driver_die("cannot apply what was committed", err);
-    histogram_add(&d->figures.duration[NODE_TOOK_APPLY], figures_clock_us(d) - from_us);
-    checkpoint_applied(d, entries, n);
-    reads_applied(d);
-}
-
 static const char *role_text(enum raft_role role)
 {
     static const char *const texts[] = {"follower", "pre-candidate", "candidate", "leader"};
@@ -406,7 +384,7 @@ static bool carry_out(struct driver *d)
     persist(d, &fx->persist);
     for (unsigned i = 0; i < fx->n_messages; i++)
         peer_send(d, &fx->messages[i]);
-    apply(d, fx->apply, fx->n_apply);
+    apply_committed(d, fx->apply, fx->n_apply);
     for (unsigned i = 0; i < fx->n_reads; i++)
         reads_result(d, &fx->reads[i]);
     if (fx->n_reads)
@@ -428,6 +406,7 @@ static bool carry_out(struct driver *d)
 
 void driver_pump(struct driver *d)
 {
+    apply_pump(d);
     do {
         form_pump(d);
         move_pump(d);

@@ -11,6 +11,7 @@
  *      time: driver_advance ---------+
  *
  *      driver.c    life, time, effects        machine.c   state machine behind a lock
+ *      apply.c     what was committed, into the state machine
  *      peer.c      messages in and out        propose.c   writes of clients, forwarding
  *      exchange.c  questions put to others    reads.c     reads
  *      waits.c     long polls
@@ -154,6 +155,13 @@ struct lag_sample {
     uint64_t at_ms, last_index;
 };
 
+/* ---- committed entries that wait for a command before them (apply.c) ---- */
+
+struct backlog {
+    struct raft_entry **entries; /* owned, with a reference to each from first on */
+    unsigned first, n, cap;
+};
+
 struct driver {
     struct node_options o;
     struct storage *storage;
@@ -189,6 +197,7 @@ struct driver {
         struct form_peer *peers; /* one for each configured */
     } form;
 
+    struct backlog backlog;
     struct checkpoint checkpoint;
     struct backups backups;
     uint64_t receiving_since_us; /* the snapshot that is coming in */
@@ -239,6 +248,8 @@ void driver_worked(struct driver *d, struct storage_job *j);
 void driver_answered(struct driver *d, struct transport_request *t);
 /* Carries out everything that follows from the inputs since the last call. */
 void driver_pump(struct driver *d);
+/* In the middle of something: to be called again soon, after the inputs until then. */
+bool driver_is_applying(const struct driver *d);
 /* Hands over leadership, if any; all else goes on. Then ask driver_is_handing_over(). */
 void driver_hand_over(struct driver *d);
 bool driver_is_handing_over(const struct driver *d);
@@ -313,6 +324,15 @@ struct wire_header peer_header(const struct driver *d, enum wire_type type, stru
 
 /* A question of our core to a peer, whole. */
 void peer_ask(struct driver *d, const struct raft_message *m);
+
+/* apply.c */
+/* Committed entries, borrowed. */
+void apply_committed(struct driver *d, struct raft_entry *const entries[], unsigned n);
+/* The next slice of a command that takes long. */
+void apply_pump(struct driver *d);
+/* A snapshot holds whatever waits. */
+void apply_installed(struct driver *d);
+void apply_free(struct driver *d);
 
 /* checkpoint.c */
 /* n entries were applied. */

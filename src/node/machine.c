@@ -25,6 +25,7 @@ struct machine {
     struct uuid leader_hint;
     struct term_leader terms[NODE_META_TERMS]; /* ring, by term */
     unsigned terms_next;
+    unsigned slice_keys;
     struct digest_at digest;           /* after the last entry that is whole */
     struct digest_at digests[DIGESTS]; /* those before too: a ring, by index */
     kv_change_fn *on_change;
@@ -39,6 +40,12 @@ struct machine *machine_new(void)
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     s->kv = kv_new();
     return s;
+}
+
+void machine_set_slice(struct machine *s, unsigned n_keys)
+{
+    s->slice_keys = n_keys;
+    kv_set_slice(s->kv, n_keys);
 }
 
 void machine_free(struct machine **s)
@@ -83,13 +90,16 @@ static int apply_config(struct machine *s, const struct raft_entry *e)
     return err == 0 ? 0 : ERR_CORRUPT;
 }
 
+/* A command that takes long: the first slice of it, or the next. */
 static int apply_one(struct machine *s, const struct raft_entry *e, struct kv_result *ret_result)
 {
     struct kv_pos pos = {e->pos.term, e->pos.index};
     *ret_result = (struct kv_result){.pos = pos};
     switch (e->type) {
     case RAFT_ENTRY_COMMAND:
-        return kv_apply(s->kv, pos, e->data, e->len, ret_result);
+        if (kv_is_applying(s->kv))
+            return kv_apply_more(s->kv, ret_result);
+        return kv_apply_begin(s->kv, pos, e->data, e->len, ret_result);
     case RAFT_ENTRY_CONFIG:
         return apply_config(s, e);
     case RAFT_ENTRY_NOOP:
@@ -109,19 +119,32 @@ static void note_digest(struct machine *s)
     s->digests[s->digest.index % DIGESTS] = s->digest;
 }
 
+int machine_apply_some(struct machine *s, struct raft_entry *const entries[], unsigned n,
+                       machine_applied_fn *done, void *ctx, unsigned *ret_n)
+{
+    unsigned i = 0;
+    int err = 0;
+    for (; i < n; i++) {
+        struct kv_result result;
+        err = apply_one(s, entries[i], &result);
+        if (err != 0 || result.more)
+            break;
+        note_digest(s);
+        if (done)
+            done(ctx, entries[i], &result);
+    }
+    kv_end_batch(s->kv);
+    if (err == 0)
+        *ret_n = i;
+    return err;
+}
+
 int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigned n,
                   machine_applied_fn *done, void *ctx)
 {
     int err = 0;
-    for (unsigned i = 0; i < n && err == 0; i++) {
-        struct kv_result result;
-        err = apply_one(s, entries[i], &result);
-        if (err == 0)
-            note_digest(s);
-        if (err == 0 && done)
-            done(ctx, entries[i], &result);
-    }
-    kv_end_batch(s->kv);
+    for (unsigned i = 0, n_done = 0; i < n && err == 0; i += n_done)
+        err = machine_apply_some(s, entries + i, n - i, done, ctx, &n_done);
     return err;
 }
 
@@ -267,6 +290,7 @@ int machine_restore(struct machine *s, const void *meta, size_t len, struct kv_b
     kv_free(&s->kv);
     s->kv = kv;
     kv_on_change(kv, s->on_change, s->on_change_ctx);
+    kv_set_slice(kv, s->slice_keys);
     take_over(s, m, ret_base);
     return 0;
 }

@@ -17,6 +17,8 @@ struct machine; /* opaque */
 
 struct machine *machine_new(void);
 void machine_free(struct machine **s);
+/* See kv_set_slice(). */
+void machine_set_slice(struct machine *s, unsigned n_keys);
 
 /* Applies n committed entries in order; calls done for each after it is applied. CORRUPT when a
  * configuration does not decode; CORRUPT or IO when older state cannot be read, see kv_apply(). */
@@ -24,6 +26,11 @@ typedef void machine_applied_fn(void *ctx, const struct raft_entry *e,
                                 const struct kv_result *result);
 MUST_CHECK int machine_apply(struct machine *s, struct raft_entry *const entries[], unsigned n,
                              machine_applied_fn *done, void *ctx);
+/* The same, but ends early in the middle of a command that takes long: *ret_n entries are applied
+ * as a whole, and the next call is to begin with the one that is not. Until it is, the state to be
+ * seen is that before it, and no meta may be asked for. */
+MUST_CHECK int machine_apply_some(struct machine *s, struct raft_entry *const entries[], unsigned n,
+                                  machine_applied_fn *done, void *ctx, unsigned *ret_n);
 /* At the start: the same of a single entry, without an answer, maybe later; see kv_replay(). */
 MUST_CHECK int machine_replay(struct machine *s, const struct raft_entry *e);
 MUST_CHECK int machine_replay_end(struct machine *s);

@@ -145,14 +145,16 @@ static struct timespec at_ms(uint64_t ms)
     return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
-/* Sleeps until there is something to do; moves it to *ret_mail. False: stop. */
+/* Sleeps until there is something to do, and not in the middle of something; moves it to *ret_mail.
+ * False: stop. */
 static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_handing_over,
                     bool *ret_draining)
 {
     struct timespec until = at_ms(n->driver->next_tick_ms);
+    bool busy = driver_is_applying(n->driver);
     pthread_mutex_lock(&n->lock);
     n->asleep = true;
-    while (mailbox_is_empty(&n->in) && !n->stopping)
+    while (mailbox_is_empty(&n->in) && !n->stopping && !busy)
         if (pthread_cond_timedwait(&n->more, &n->lock, &until) != 0)
             break; /* the tick is due */
     n->asleep = false;

@@ -44,6 +44,7 @@ struct node_options {
     uint64_t log_tail_entries;
     size_t log_tail_bytes;
     uint32_t snapshot_bytes; /* in one message; 0: a default */
+    unsigned slice_keys;     /* of a command that takes long, applied in one turn; 0: a default */
     uint64_t seed;
 };
 

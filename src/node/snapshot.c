@@ -87,6 +87,7 @@ void snapshot_installed(struct driver *d, struct storage_write *w)
         driver_die("cannot go on from the snapshot that was installed", err);
     LOG_INFO("installed the state at %llu", (unsigned long long)base->pos.index);
     figures_took(d, NODE_TOOK_SNAPSHOT_INSTALL, w->asked_us);
+    apply_installed(d);
     d->checkpoint.pos = base->pos;
     d->checkpoint.changed_ms = 0;
     storage_job_free(&d->checkpoint.job); /* frozen before, and of no use any more */

@@ -93,6 +93,8 @@ void process_turn(struct sim *s, unsigned i, uint64_t at_us)
     driver_pump(n->driver);
     check_turn(s, i);
     clients_completed(s);
+    if (driver_is_applying(n->driver))
+        process_wake(s, i);
     wake_at_tick(s, i);
 }
 
