@@ -132,18 +132,25 @@ static void print_trouble(const struct bench *b)
 
 /* ---- for programs ---- */
 
+/* With three digits, not with all that a double has. */
+static void add_real(struct json_object *doc, const char *name, double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.3f", value);
+    json_object_object_add(doc, name, json_object_new_double_s(value, text));
+}
+
 static struct json_object *make_op(const struct latency *l, double seconds)
 {
     struct json_object *doc = json_object_new_object();
     doc_add_number(doc, "requests", l->n);
-    json_object_object_add(doc, "per_second", json_object_new_double((double)l->n / seconds));
+    add_real(doc, "per_second", (double)l->n / seconds);
     for (unsigned i = 0; i < N_PARTS; i++) {
         char name[16];
         snprintf(name, sizeof name, "%s_ms", part_names[i]);
-        json_object_object_add(doc, name,
-                               json_object_new_double(latency_percentile_ms(l, parts[i])));
+        add_real(doc, name, latency_percentile_ms(l, parts[i]));
     }
-    json_object_object_add(doc, "max_ms", json_object_new_double((double)l->max_us / 1000));
+    add_real(doc, "max_ms", (double)l->max_us / 1000);
     return doc;
 }
 
@@ -151,7 +158,7 @@ static void print_json(const struct bench *b, const struct latency *all, double 
 {
     struct json_object *doc = json_object_new_object(), *ops = json_object_new_object();
     struct json_object *refused = json_object_new_object();
-    json_object_object_add(doc, "seconds", json_object_new_double(seconds));
+    add_real(doc, "seconds", seconds);
     doc_add_number(doc, "clients", b->n_clients);
     doc_add_number(doc, "keys", b->n_keys);
     doc_add_number(doc, "value_bytes", b->value_bytes);

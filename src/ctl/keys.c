@@ -232,15 +232,17 @@ static bool is_integer(const char *text)
     return text[0] && text[strspn(text, "0123456789")] == '\0';
 }
 
-static void print_counter(const struct ctl *c, const struct answer *a)
+static int print_counter(const struct ctl *c, const struct answer *a)
 {
     struct json_object *doc = doc_parse(a->body.data, a->body.len);
     struct json_object *value = doc_member(doc, "value");
-    if (c->json)
+    int status = value ? CTL_OK : ctl_fail(CTL_FAILURE, "the answer has no value");
+    if (value && c->json)
         doc_print(doc);
-    else
+    else if (value)
         puts(json_object_get_string(value));
     json_object_put(doc);
+    return status;
 }
 
 int key_incr(struct ctl *c)
@@ -260,7 +262,7 @@ int key_incr(struct ctl *c)
         status = client_send(c, &r, &a);
     }
     if (status == CTL_OK)
-        print_counter(c, &a);
+        status = print_counter(c, &a);
     answer_free(&a);
     request_free(&r);
     buf_free(&key);
