@@ -8,6 +8,7 @@
 
 #include "api/json_in.h"
 #include "api/json_out.h"
+#include "api/once.h"
 #include "api/reply.h"
 #include "base/bytes.h"
 #include "base/mem.h"
@@ -69,6 +70,7 @@ static void submit_write(struct http_exchange *x, enum kv_kind kind, const struc
                          size_t n)
 {
     struct node_request *r = node_request_new(NODE_WRITE);
+    once_put(x, &r->in.write.body);
     kv_body_encode(kind, ops, n, &r->in.write.body);
     buf_free(&x->body);
     http_submit(x, r);

@@ -63,6 +63,8 @@ void http_note_header(struct http_exchange *x, const char *name, size_t name_len
     if ((strcasecmp(name, "If-Match") == 0 && h->if_match != value) ||
         (strcasecmp(name, "If-None-Match") == 0 && h->if_none_match != value))
         h->two_conditions = true;
+    if (strcasecmp(name, "Idempotency-Key") == 0 && h->idempotency_key != value)
+        h->two_idempotency_keys = true;
     if (!h->bad_host && strcasecmp(name, "Host") == 0 &&
         !guard_host_is_ours(x->server->options, value))
         h->bad_host = value;

@@ -74,7 +74,8 @@ struct http_headers {
     const char *bad_host; /* the first Host that is not ours */
     bool two_lengths;     /* more than one Content-Length */
     bool two_conditions;  /* more than one If-Match or If-None-Match */
-    size_t bytes;         /* of all of them and the request line */
+    bool two_idempotency_keys;
+    size_t bytes; /* of all of them and the request line */
 };
 
 #define HTTP_REQUEST_ID_MAX 64

@@ -9,6 +9,7 @@
 #include "api/decode.h"
 #include "api/handlers.h"
 #include "api/json_out.h"
+#include "api/once.h"
 #include "api/reply.h"
 #include "base/bytes.h"
 #include "kv/attrs.h"
@@ -74,6 +75,7 @@ static struct kv_op op_of(const struct http_exchange *x, enum kv_op_type type)
 static void submit(struct http_exchange *x, const struct kv_op *op)
 {
     struct node_request *r = node_request_new(NODE_WRITE);
+    once_put(x, &r->in.write.body);
     kv_body_encode(KV_SINGLE, op, 1, &r->in.write.body);
     buf_free(&x->body);
     http_submit(x, r);

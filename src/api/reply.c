@@ -8,6 +8,7 @@
 
 #include "api/json_in.h"
 #include "api/json_out.h"
+#include "api/once.h"
 
 #define TEXT_BYTES 1000 /* of a message for people */
 
@@ -139,6 +140,8 @@ static void reply_uninitialized(struct http_exchange *x)
 void reply_node_error(struct http_exchange *x)
 {
     int err = x->request->err;
+    if (once_reply_error(x))
+        return;
     switch (err) {
     case ERR_NO_LEADER:
     case ERR_NOT_LEADER:

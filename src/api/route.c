@@ -10,6 +10,7 @@
 #include "api/decode.h"
 #include "api/guard.h"
 #include "api/handlers.h"
+#include "api/once.h"
 #include "api/reply.h"
 #include "base/assert.h"
 #include "base/limits.h"
@@ -237,13 +238,13 @@ static void check_key(struct http_exchange *x)
 /* Nothing that a client asks for is silently ignored. */
 static void check_extras(struct http_exchange *x)
 {
-    bool writes = x->route->body == ROUTE_BODY_WRITE || x->route->body == ROUTE_BODY_VALUE;
+    bool writes = x->route->body == ROUTE_BODY_WRITE || x->route->body == ROUTE_BODY_VALUE ||
+                  x->method == HTTP_DELETE;
     query_read(x);
     if (x->status == 0 && x->route->key)
         check_key(x);
-    if (x->status == 0 && x->headers.idempotency_key && writes)
-        reply_err(x, 501, "NotImplemented",
-                  "not_implemented: this version does not know Idempotency-Key");
+    if (x->status == 0 && writes)
+        (void)once_check(x);
 }
 
 void route_refuse_body(struct http_exchange *x)

@@ -30,6 +30,7 @@ declare -A allowed_in=(
     ['curl/.*']='net|podman|ctl'
     [confuse.h]='conf'
     ['json(-c)?/.*']='api|ctl'
+    ['gnutls/.*']='api'
 )
 
 # What the pure layers may not even see: threads, clocks, files, sockets.

@@ -74,7 +74,7 @@ static void serve_write(struct node *n, struct node_request *r)
     struct kv_result result;
     apply(n, &r->in.write.body, &result);
     r->err = result.err;
-    r->ret.write.log_id = (struct node_log_id){n->index, 1, n->id};
+    r->ret.write.log_id = (struct node_log_id){result.pos.index, 1, n->id};
     buf_append(&r->ret.write.answer, result.answer, result.answer_len);
 }
 

@@ -393,14 +393,6 @@ static void test_second_host_header_does_not_hide_behind_the_first(void **state)
     close(fd);
 }
 
-static void test_idempotency_key_is_not_silently_ignored(void **state)
-{
-    struct fixture *f = *state;
-    static const char *const headers[] = {"Idempotency-Key: 7", NULL};
-    assert_int_equal(set_of_sizes(f, 1, 1, headers), 501);
-    assert_int_equal(stub_node_count(f->node, NODE_WRITE), 0);
-}
-
 static void test_peer_requests_reach_the_node_byte_for_byte(void **state)
 {
     struct fixture *f = *state;
@@ -523,7 +515,6 @@ int main(void)
         TEST(test_headers_over_the_limit_are_431),
         TEST(test_browser_rule),
         TEST(test_second_host_header_does_not_hide_behind_the_first),
-        TEST(test_idempotency_key_is_not_silently_ignored),
         TEST(test_peer_requests_reach_the_node_byte_for_byte),
         TEST(test_random_bodies_never_end_in_anything_but_an_answer),
         cmocka_unit_test(test_large_bodies_together_are_bounded),
