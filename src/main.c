@@ -3,7 +3,7 @@
  * signal, ends them in the reverse order. No logic of its own.
  *
  *      listen --> store --> node --> net --> serve     start
- *      api drains, node drains, then all stop          end
+ *      api drains, node drains, checkpoint, then all stop          end
  */
 #include "config.h"
 
@@ -34,6 +34,7 @@
 #define DRAIN_API_MS     700
 #define DRAIN_NODE_MS    400
 #define HAND_OVER_MS     400
+#define SETTLE_MS        2000
 #define WATCHDOG_LOOP_MS 1000
 #define STALLED_LOOP_MS  5000
 
@@ -229,6 +230,7 @@ static void stop(struct daemon *d)
         node_hand_over(d->node, HAND_OVER_MS); /* while peers still reach this node */
         api_drain(d->api, DRAIN_API_MS);
         node_drain(d->node, DRAIN_NODE_MS);
+        node_settle(d->node, SETTLE_MS);
     }
     if (d->node)
         node_stop(d->node);

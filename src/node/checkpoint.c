@@ -15,6 +15,7 @@
 
 #define RETRY_MS      5000 /* after a disk that was full */
 #define BEHIND_FACTOR 4    /* times checkpoint_bytes in memory, when merging does not keep up */
+#define LAST_BYTES    MIB  /* less is replayed faster than it is written */
 #define FULL_BYTES    MIB  /* on a full disk what waits in memory is brought down sooner: */
 #define FULL_AGE_MS   2000 /* that purges the log, and deletions make room */
 
@@ -40,9 +41,13 @@ void checkpoint_applied(struct driver *d, struct raft_entry *const entries[], un
 static bool is_due(const struct driver *d)
 {
     const struct checkpoint *c = &d->checkpoint;
-    if (d->o.checkpoint_entries == 0 || c->changed_ms == 0 || d->now_ms < c->retry_ms)
-        return false;
     uint64_t n = machine_applied(d->machine).index - c->pos.index;
+    if (d->o.checkpoint_entries == 0 || d->now_ms < c->retry_ms)
+        return false;
+    if (c->last == CHECKPOINT_LAST_WANTED) /* what was replayed counts too */
+        return n > 0 && machine_stats(d->machine).memtable_bytes >= LAST_BYTES;
+    if (c->changed_ms == 0)
+        return false;
     if (d->room.full && (machine_stats(d->machine).memtable_bytes >= FULL_BYTES ||
                          d->now_ms - c->changed_ms >= FULL_AGE_MS))
         return true;
@@ -64,6 +69,8 @@ static void freeze(struct driver *d)
     }
     c->job = j;
     c->changed_ms = 0;
+    if (c->last == CHECKPOINT_LAST_WANTED)
+        c->last = CHECKPOINT_LAST_FROZEN;
 }
 
 /* The tail that stays before the state at index; see node.h. */
@@ -109,6 +116,20 @@ void checkpoint_pump(struct driver *d)
     c->job->asked_us = figures_clock_us(d);
     d->storage->work(d->storage, c->job);
     c->job = NULL;
+}
+
+void checkpoint_last(struct driver *d)
+{
+    if (d->checkpoint.last == CHECKPOINT_LAST_NO)
+        d->checkpoint.last = CHECKPOINT_LAST_WANTED;
+}
+
+bool checkpoint_is_settled(const struct driver *d)
+{
+    const struct checkpoint *c = &d->checkpoint;
+    if (d->now_ms < c->retry_ms) /* it failed: not tried again in the time there is */
+        return true;
+    return !c->job && !c->under_way && (c->last == CHECKPOINT_LAST_FROZEN || !is_due(d));
 }
 
 bool checkpoint_is_behind(const struct driver *d)

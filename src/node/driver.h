@@ -117,6 +117,7 @@ struct checkpoint {
     uint64_t changed_ms; /* when the first entry after the last freeze was applied; 0: none was */
     uint64_t retry_ms;   /* the disk had no room: not before */
     uint64_t log_bytes;  /* applied since the start */
+    enum { CHECKPOINT_LAST_NO, CHECKPOINT_LAST_WANTED, CHECKPOINT_LAST_FROZEN } last;
     struct tail_sample {
         uint64_t index, log_bytes;
     } tail[DRIVER_TAIL_SAMPLES]; /* ring, to tell how many bytes lie before a place */
@@ -342,6 +343,9 @@ void checkpoint_pump(struct driver *d);
 void checkpoint_done(struct driver *d, struct storage_job *j);
 /* The disk takes the state in more slowly than it changes: what is not proposed yet is to wait. */
 bool checkpoint_is_behind(const struct driver *d);
+/* A last one before the end, if it is worth it; then, or when it cannot be made, all is settled. */
+void checkpoint_last(struct driver *d);
+bool checkpoint_is_settled(const struct driver *d);
 void checkpoint_free(struct driver *d);
 
 /* backup.c */

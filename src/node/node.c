@@ -30,7 +30,7 @@ struct node {
     pthread_cond_t more;  /* to the thread */
     pthread_cond_t idle;  /* to node_hand_over() and node_drain() */
     struct mailbox in;
-    bool asleep, handing_over, handed_over, draining, drained, stopping, stopped;
+    bool asleep, handing_over, handed_over, draining, drained, settling, settled, stopping, stopped;
 
     atomic_ullong last_turn_ms;
 };
@@ -145,10 +145,14 @@ static struct timespec at_ms(uint64_t ms)
     return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
+/* What the thread was asked for and has not done. */
+struct wishes {
+    bool hand_over, drain, settle;
+};
+
 /* Sleeps until there is something to do, and not in the middle of something; moves it to *ret_mail.
  * False: stop. */
-static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_handing_over,
-                    bool *ret_draining)
+static bool receive(struct node *n, struct mailbox *ret_mail, struct wishes *ret_wishes)
 {
     struct timespec until = at_ms(n->driver->next_tick_ms);
     bool busy = driver_is_applying(n->driver);
@@ -159,8 +163,9 @@ static bool receive(struct node *n, struct mailbox *ret_mail, bool *ret_handing_
             break; /* the tick is due */
     n->asleep = false;
     mailbox_move(ret_mail, &n->in);
-    *ret_handing_over = n->handing_over && !n->handed_over;
-    *ret_draining = n->draining;
+    ret_wishes->hand_over = n->handing_over && !n->handed_over;
+    ret_wishes->drain = n->draining;
+    ret_wishes->settle = n->settling && !n->settled;
     bool go_on = !n->stopping;
     pthread_mutex_unlock(&n->lock);
     return go_on;
@@ -217,18 +222,29 @@ static void drain(struct node *n)
         signal_idle(n, &n->drained);
 }
 
+static void settle(struct node *n)
+{
+    checkpoint_last(n->driver);
+    driver_pump(n->driver);
+    if (checkpoint_is_settled(n->driver))
+        signal_idle(n, &n->settled);
+}
+
 static void *run(void *arg)
 {
     struct node *n = arg;
     struct mailbox mail;
-    bool handing_over = false, begun = false, draining = false;
+    struct wishes wishes;
+    bool begun = false;
     mailbox_init(&mail);
-    while (receive(n, &mail, &handing_over, &draining)) {
+    while (receive(n, &mail, &wishes)) {
         turn(n, &mail);
-        if (handing_over)
+        if (wishes.hand_over)
             hand_over(n, &begun);
-        if (draining)
+        if (wishes.drain)
             drain(n);
+        if (wishes.settle)
+            settle(n);
     }
     turn(n, &mail);
     driver_abandon(n->driver);
@@ -264,6 +280,11 @@ void node_hand_over(struct node *n, uint32_t timeout_ms)
 void node_drain(struct node *n, uint32_t timeout_ms)
 {
     ask_and_wait(n, &n->draining, &n->drained, timeout_ms);
+}
+
+void node_settle(struct node *n, uint32_t timeout_ms)
+{
+    ask_and_wait(n, &n->settling, &n->settled, timeout_ms);
 }
 
 void node_stop(struct node *n)

@@ -75,6 +75,9 @@ void node_start(struct node *n, struct storage *storage, struct transport *trans
 void node_hand_over(struct node *n, uint32_t timeout_ms);
 /* Gives up leadership, refuses new requests, waits at most timeout_ms for those in flight. */
 void node_drain(struct node *n, uint32_t timeout_ms);
+/* Makes a last checkpoint, if there is enough in memory to be worth it, so that the next start has
+ * little to replay; waits at most timeout_ms for it. Nothing is lost without it. */
+void node_settle(struct node *n, uint32_t timeout_ms);
 /* Ends the thread: whatever still waits is completed (UNKNOWN or SHUTDOWN). The storage and the
  * transport may report until they are stopped themselves. */
 void node_stop(struct node *n);

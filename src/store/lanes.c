@@ -15,6 +15,9 @@
 #include "store/run.h"
 #include "store/snapshot.h"
 
+/* After so many it is looked whether there is a stop. */
+#define STOP_RECORDS 4096
+
 enum lane_kind { LANE_CHECKPOINT, LANE_MAKE, LANE_TRANSFER, LANES };
 
 struct lane {
@@ -74,18 +77,40 @@ static bool is_survived(int err)
 
 /* ---- checkpoints ---- */
 
-static int write_run(struct state *state, struct storage_job *j, struct buf *reason)
+static bool is_stopping(struct store_lanes *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool stopping = l->stopping;
+    pthread_mutex_unlock(&l->lock);
+    return stopping;
+}
+
+/* False: stopping, and so nobody waits for it any more. */
+static bool write_records(struct store_lanes *l, const struct kv_frozen *frozen,
+                          struct run_writer *w)
+{
+    struct kv_record record;
+    struct kv_cursor *c = kv_frozen_cursor(frozen);
+    int err = kv_cursor_seek(c, NULL, 0, &record);
+    for (unsigned n = 1; err == 0 && (n % STOP_RECORDS != 0 || !is_stopping(l)); n++) {
+        (void)run_writer_put(w, &record); /* the end tells */
+        err = kv_cursor_next(c, &record);
+    }
+    kv_cursor_close(&c);
+    return !is_stopping(l);
+}
+
+static int write_run(struct store_lanes *l, struct state *state, struct storage_job *j,
+                     struct buf *reason)
 {
     struct run_writer *w;
-    struct kv_record record;
     int err = run_writer_new(state_run_path(state), &w, reason);
     if (err)
         return err;
-    struct kv_cursor *c = kv_frozen_cursor(j->frozen);
-    for (err = kv_cursor_seek(c, NULL, 0, &record); err == 0; err = kv_cursor_next(c, &record))
-        (void)run_writer_put(w, &record); /* the end tells */
-    kv_cursor_close(&c);
-    return run_writer_finish(&w, j->meta.data, j->meta.len, NULL, reason);
+    if (write_records(l, j->frozen, w))
+        return run_writer_finish(&w, j->meta.data, j->meta.len, NULL, reason);
+    run_writer_abort(&w);
+    return ERR_SHUTDOWN;
 }
 
 /* As many runs as there may be wait to be merged. False: this state takes no more: it is stopping
@@ -112,7 +137,7 @@ static int checkpoint(struct store_lanes *l, struct storage_job *j, struct buf *
     pthread_mutex_unlock(&l->lock);
     if (j->frozen->applied.index <= state_pos(state).index)
         return 0; /* a snapshot was installed since it was frozen */
-    int err = write_run(state, j, reason);
+    int err = write_run(l, state, j, reason);
     if (!err)
         err = state_add_run(state, reason);
     while (err == ERR_OVERLOADED && wait_merged(l, state, &err)) {

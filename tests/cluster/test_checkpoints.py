@@ -62,6 +62,25 @@ class Checkpoints(ClusterTest):
         self.write(node, range(3))
         self.checkpointed(node, node.metrics()["last_applied"]["index"])
 
+    def test_stop_makes_a_checkpoint_of_what_is_worth_one(self):
+        cluster = self.cluster_of(1)
+        node = cluster.nodes[0]
+        for little, keys in ((True, 4), (False, 40)):
+            with self.subTest(keys=keys):
+                for i in range(keys):
+                    self.assertEqual(node.set(f"large{i}", "v" * 50000).status, 200)
+                last = node.metrics()["last_applied"]["index"]
+                node.stop()
+                node.restart()
+                snapshot = (node.metrics()["snapshot"] or {"index": 0})["index"]
+                if little:
+                    self.assertLess(snapshot, last)
+                else:
+                    self.assertGreaterEqual(snapshot, last)
+                cluster.leader()
+                for i in range(keys):
+                    self.assertRead(node.read(f"large{i}"), "v" * 50000)
+
     def test_follower_that_lacks_what_the_log_lacks_gets_a_snapshot(self):
         cluster = self.cluster_of(3, OPTIONS)
         leader = cluster.leader()

@@ -102,6 +102,25 @@ class OneNode(FaultTest):
         node.start()
         self.assertAllThere(node, acked)
 
+    def test_last_checkpoint_that_fails_ends_it_too_and_loses_nothing(self):
+        never = {"raft.checkpoint-entries": "100000", "raft.checkpoint-bytes": "64M"}
+        for call, error in (("sync", "EIO"), ("write", "EIO"), ("write", "ENOSPC")):
+            with self.subTest(call=call, error=error):
+                node, fault = self.one_node(f"{call}:/run.new:all:{error}", never)
+                fault.arm()
+                acked = {f"k{i}": "v" * 50000 for i in range(40)}
+                for key, value in acked.items():
+                    self.assertEqual(node.set(key, value).status, 200)
+                node.terminate()
+                if error == "EIO":
+                    self.assertEndedFor(node, fault, "/run.new")
+                else:  # a full disk is no reason for complaint: nothing is lost
+                    node.finish(10 * SLOW)
+                    self.assertTrue(fault.hit())
+                fault.remove()
+                node.start()
+                self.assertAllThere(node, acked)
+
     def test_backup_whose_file_cannot_be_written_ends_it(self):
         node, fault = self.one_node("write:/snapshot/:1:EIO")
         self.assertEqual(node.set("k0", "v").status, 200)

@@ -230,6 +230,89 @@ static void test_status_snapshot_is_the_last_durable_checkpoint(void **state)
     storage_job_free(&asked);
 }
 
+/* One node that makes no checkpoint by itself, with so much in memory. */
+static void world_with(struct world *w, unsigned kib)
+{
+    char value[64 * KIB + 1];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    world_init(w, 1);
+    w->nodes[0].options.checkpoint_entries = 100000;
+    w->nodes[0].options.checkpoint_bytes = 100 * MIB;
+    w->nodes[0].disk.storage.work = take_job;
+    world_start(w, 0);
+    assert_int_equal(world_init_cluster(w, 0), 0);
+    for (unsigned i = 0; i < kib / 64; i++)
+        assert_int_equal(world_write(w, 0, "k", value), 0);
+    assert_null(asked);
+}
+
+static bool settles(struct world *w)
+{
+    checkpoint_last(w->nodes[0].driver);
+    world_run(w, 20);
+    return checkpoint_is_settled(w->nodes[0].driver);
+}
+
+static void test_last_checkpoint_is_made_once(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with(&w, 2048);
+    assert_false(settles(&w));
+    assert_non_null(asked);
+    uint64_t index = asked->frozen->applied.index;
+    assert_int_equal(index, status_of(&w, 0).applied.index);
+    assert_false(settles(&w));
+    for (unsigned i = 0; i < 100; i++) /* followers still have to take what comes */
+        assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+    driver_worked(w.nodes[0].driver, asked);
+    asked = NULL;
+    assert_true(settles(&w));
+    assert_null(asked);
+    assert_int_equal(status_of(&w, 0).snapshot.index, index);
+    world_free(&w);
+}
+
+static void test_last_checkpoint_is_made_of_what_was_replayed(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with(&w, 2048);
+    world_kill(&w, 0);
+    world_start(&w, 0);
+    world_run(&w, 1000);
+    assert_false(settles(&w));
+    assert_non_null(asked);
+    driver_worked(w.nodes[0].driver, asked);
+    asked = NULL;
+    world_free(&w);
+}
+
+static void test_last_checkpoint_of_little_is_not_made(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with(&w, 512);
+    assert_true(settles(&w));
+    assert_null(asked);
+    world_free(&w);
+}
+
+static void test_last_checkpoint_without_room_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct world w;
+    world_with(&w, 2048);
+    assert_false(settles(&w));
+    asked->err = ERR_NO_SPACE;
+    driver_worked(w.nodes[0].driver, asked);
+    asked = NULL;
+    assert_true(settles(&w));
+    assert_null(asked);
+    world_free(&w);
+}
+
 static void test_figures_of_a_snapshot_that_was_made_are_counted(void **state)
 {
     (void)state;
@@ -328,6 +411,10 @@ int main(void)
         cmocka_unit_test(test_figures_of_a_peer_that_is_gone_show_it),
         cmocka_unit_test(test_figures_round_trip_is_measured_by_heartbeats_at_the_leader),
         cmocka_unit_test(test_status_snapshot_is_the_last_durable_checkpoint),
+        cmocka_unit_test(test_last_checkpoint_is_made_once),
+        cmocka_unit_test(test_last_checkpoint_is_made_of_what_was_replayed),
+        cmocka_unit_test(test_last_checkpoint_of_little_is_not_made),
+        cmocka_unit_test(test_last_checkpoint_without_room_is_not_waited_for),
         cmocka_unit_test(test_figures_of_a_snapshot_that_was_made_are_counted),
         cmocka_unit_test(test_status_disk_is_what_the_storage_says),
         cmocka_unit_test(test_digest_of_each_member_is_compared_by_the_leader_alone),
