@@ -12,7 +12,7 @@
 
 #define PIECE_BYTES (256 * KIB)
 /* The file is written before the first byte is sent, and nobody waits longer for it. */
-#define OPEN_MS (10 * 60 * 1000)
+#define OPEN_MS (60 * 60 * 1000)
 
 void snapshot_start(struct http_exchange *x)
 {

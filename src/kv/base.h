@@ -40,6 +40,9 @@ struct kv_base_view_ops {
     /* Over the live keys; tombstones may come too and are left out by who reads. Never NULL, owned
      * by the caller; any number at a time; to be closed before the view. */
     struct kv_cursor *(*cursor)(struct kv_base_view *view);
+    /* For who must read all of it, however long that takes: it grows too old no more, unless what
+     * it keeps is in the way of who writes (TIMEOUT then, too). Any thread. */
+    void (*keep)(struct kv_base_view *view);
     /* Frees the view. */
     void (*close)(struct kv_base_view *view);
 };

@@ -38,6 +38,13 @@ struct kv_view *kv_view_new(const struct kv *kv)
     return v;
 }
 
+void kv_view_keep(struct kv_view *view)
+{
+    ASSERT(!view->lazy);
+    if (view->below)
+        view->below->ops->keep(view->below);
+}
+
 void kv_view_close(struct kv_view **view)
 {
     struct kv_view *v = *view;

@@ -17,6 +17,8 @@ struct kv_view *kv_view_new(const struct kv *kv);
 /* Likewise, for one read of one key: leaves the base alone until it is needed, and then takes it as
  * it is, which may be later than the index. */
 struct kv_view *kv_view_new_lazy(const struct kv *kv);
+/* It does not grow too old, see kv/base.h: for the making of a snapshot. Not of a lazy view. */
+void kv_view_keep(struct kv_view *view);
 /* Closes *view and nulls the pointer; NULL is accepted. */
 void kv_view_close(struct kv_view **view);
 

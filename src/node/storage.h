@@ -81,7 +81,7 @@ struct storage_job {
     enum storage_job_type type;
     uint64_t snapshot_id;
     struct kv_frozen *frozen; /* owned; stays until the driver takes it back */
-    struct kv_view *view;     /* owned; closed by the storage */
+    struct kv_view *view;     /* owned; kept (kv_view_keep()) and closed by the storage */
     struct buf meta, data;    /* owned */
     uint64_t offset, size;
     uint32_t len, digest;

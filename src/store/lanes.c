@@ -358,6 +358,8 @@ void store_lanes_work(struct store_lanes *l, struct storage_job *j)
     enum lane_kind kind = j->type == STORAGE_CHECKPOINT      ? LANE_CHECKPOINT
                           : j->type == STORAGE_SNAPSHOT_MAKE ? LANE_MAKE
                                                              : LANE_TRANSFER;
+    if (j->view)
+        kv_view_keep(j->view); /* while it waits, too */
     struct lane *lane = &l->lanes[kind];
     pthread_mutex_lock(&l->lock);
     list_push_back(&lane->jobs, &j->link);

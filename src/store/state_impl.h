@@ -60,6 +60,7 @@ struct state_view {
     struct list link;         /* under state.lock */
     uint64_t since_ms;
     uint64_t n_slices;                /* that were committed before it, at least */
+    bool is_kept;                     /* under state.lock */
     struct run *runs[STATE_RUNS_MAX]; /* references, newest first */
     unsigned n_runs;
     pthread_mutex_t lock;
@@ -92,9 +93,10 @@ int state_meta_pos(const struct state *s, const void *meta, size_t len, struct k
 /* state_view.c */
 struct kv_base_view *state_view_new(struct kv_base *base);
 struct state_view *state_view_of(struct kv_base_view *view);
-/* With the lock held: ends the views that are older than ms. With `wait` false it skips those that
- * are at work. */
-void state_end_views(struct state *s, uint64_t ms, bool wait);
+/* With the lock held: ends the views that are older than ms: those that are not kept, or also those
+ * that are, except for those at work now; or all of them. */
+enum state_which { STATE_NOT_KEPT, STATE_ALSO_KEPT, STATE_ALL };
+void state_end_views(struct state *s, uint64_t ms, enum state_which which);
 /* With the lock held: waits until one is closed. False: not by then. */
 bool state_await_close(struct state *s, const struct timespec *deadline);
 /* Waits for the views from before the last slice, unless that takes long. */

@@ -28,7 +28,7 @@ static void drain_views(struct state *s)
     state_deadline(&deadline, DRAIN_MS * 1000);
     while (s->n_views > 0 && state_await_close(s, &deadline))
         ;
-    state_end_views(s, 0, true);
+    state_end_views(s, 0, STATE_ALL);
 }
 
 bool state_grow_map(struct state *s)

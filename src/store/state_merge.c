@@ -205,6 +205,13 @@ static void tell_space(struct merge *m, bool waits)
         LOG_INFO("%s: there is room again; merging of checkpoints goes on", s->dir);
 }
 
+static void end_stale_views(struct state *s, enum state_which which)
+{
+    pthread_mutex_lock(&s->lock);
+    state_end_views(s, s->options.view_ms_max, which);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* Whether merging may be tried again, and after how long. The transaction is
  * undone: what it wrote is in no page that counts, and is written again as a whole. */
 static bool survives(struct merge *m, int err, const char *text, uint64_t *ret_rest_us)
@@ -217,6 +224,7 @@ static bool survives(struct merge *m, int err, const char *text, uint64_t *ret_r
             return true;
         }
         tell_space(m, true);
+        end_stale_views(s, STATE_ALSO_KEPT); /* there is room in the file then */
         *ret_rest_us = (s->options.retry_ms ? s->options.retry_ms : RETRY_MS) * 1000;
         return true;
     }
@@ -238,13 +246,6 @@ static uint64_t rest_us(struct state *s, uint64_t took_us)
     bool many = s->n_runs > N_RUNS_PACED;
     pthread_mutex_unlock(&s->lock);
     return many ? 0 : took_us;
-}
-
-static void end_stale_views(struct state *s)
-{
-    pthread_mutex_lock(&s->lock);
-    state_end_views(s, s->options.view_ms_max, false);
-    pthread_mutex_unlock(&s->lock);
 }
 
 /* So that a view is not much older than it may be when it is looked at. */
@@ -279,7 +280,7 @@ void *state_merge_main(void *state)
     uint64_t pause_us = 0;
     bool goes_on = true;
     while (state_pause(s, pause_us)) {
-        end_stale_views(s);
+        end_stale_views(s, STATE_NOT_KEPT);
         pause_us = idle_us(s);
         state_await_views(s);
         if (goes_on)

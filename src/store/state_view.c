@@ -6,6 +6,14 @@
  * An open read transaction keeps pages from being used again, so it is ended
  * when the view is too old, wherever its owner is. What LMDB gave is therefore
  * copied; what runs gave is theirs and stays.
+ *
+ * The view of a snapshot that is being made is kept instead: it must read all,
+ * and a large state takes longer than any limit. It pins the pages of all slices
+ * committed meanwhile, which is about what the runs merged meanwhile hold, the
+ * files of the runs that it reads, and (kv/view.h) one or two memtables. So it is
+ * bounded by room: it ends, and the snapshot is begun anew, when merging finds
+ * the disk full, or when the map must grow, to which at the start the file could
+ * double.
  */
 #include "store/state_impl.h"
 
@@ -63,14 +71,16 @@ static void end(struct state_view *v, int err)
     v->err = err;
 }
 
-void state_end_views(struct state *s, uint64_t ms, bool wait)
+void state_end_views(struct state *s, uint64_t ms, enum state_which which)
 {
     uint64_t now_ms = clock_now_ms();
     LIST_FOREACH (it, &s->views) {
         struct state_view *v = LIST_ENTRY(it, struct state_view, link);
         if (now_ms - v->since_ms < ms)
             return; /* the rest is younger */
-        if (wait)
+        if (v->is_kept && which == STATE_NOT_KEPT)
+            continue;
+        if (which == STATE_ALL)
             pthread_mutex_lock(&v->lock);
         else if (pthread_mutex_trylock(&v->lock) != 0)
             continue;
@@ -278,6 +288,14 @@ static struct kv_cursor *view_cursor(struct kv_base_view *view)
 
 /* ---- the life of a view ---- */
 
+static void view_keep(struct kv_base_view *view)
+{
+    struct state_view *v = state_view_of(view);
+    pthread_mutex_lock(&v->state->lock);
+    v->is_kept = true;
+    pthread_mutex_unlock(&v->state->lock);
+}
+
 static void view_close(struct kv_base_view *view)
 {
     struct state_view *v = state_view_of(view);
@@ -301,7 +319,7 @@ static void view_close(struct kv_base_view *view)
 
 struct kv_base_view *state_view_new(struct kv_base *base)
 {
-    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_close};
+    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_keep, view_close};
     struct state *s = (struct state *)base;
     struct state_view *v = mem_zalloc(sizeof *v);
     v->view.ops = &ops;

@@ -18,7 +18,7 @@ struct generation {
 struct mem_base {
     struct kv_base base; /* first */
     atomic_uint n_refs;
-    atomic_uint n_views, n_gets, epoch;
+    atomic_uint n_views, n_gets, n_kept, epoch;
     atomic_int fail;
     pthread_mutex_t lock; /* of current */
     struct generation *current;
@@ -29,6 +29,7 @@ struct view {
     struct mem_base *base;    /* a reference */
     struct generation *generation;
     unsigned epoch;
+    bool is_kept;
     void *lent; /* the value of the last get */
 };
 
@@ -119,7 +120,7 @@ static void generation_append(struct generation *g, const struct kv_record *r)
 
 static int view_error(const struct view *v)
 {
-    if (atomic_load(&v->base->epoch) != v->epoch)
+    if (!v->is_kept && atomic_load(&v->base->epoch) != v->epoch)
         return ERR_TIMEOUT;
     return atomic_load(&v->base->fail);
 }
@@ -197,6 +198,13 @@ static struct kv_cursor *view_cursor(struct kv_base_view *view)
     return &c->cursor;
 }
 
+static void view_keep(struct kv_base_view *view)
+{
+    struct view *v = (struct view *)view;
+    v->is_kept = true;
+    atomic_fetch_add(&v->base->n_kept, 1);
+}
+
 /* ---- the base ---- */
 
 static void base_ref(struct kv_base *base)
@@ -217,7 +225,7 @@ static void base_unref(struct kv_base *base)
 
 static struct kv_base_view *base_view(struct kv_base *base)
 {
-    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_close};
+    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_keep, view_close};
     struct mem_base *b = (struct mem_base *)base;
     struct view *v = mem_zalloc(sizeof *v);
     v->view.ops = &ops;
@@ -292,4 +300,9 @@ unsigned mem_base_n_views(struct kv_base *base)
 unsigned mem_base_n_gets(struct kv_base *base)
 {
     return atomic_load(&((struct mem_base *)base)->n_gets);
+}
+
+unsigned mem_base_n_kept(struct kv_base *base)
+{
+    return atomic_load(&((struct mem_base *)base)->n_kept);
 }

@@ -16,11 +16,12 @@ struct kv_base *mem_base_new(void);
 void mem_base_add_run(struct kv_base *base, struct kv_cursor **run);
 /* Every get and cursor gives this error from now on; 0: no more. */
 void mem_base_fail(struct kv_base *base, int err);
-/* Views that are open now give TIMEOUT from now on. */
+/* Views that are open now give TIMEOUT from now on, unless they are kept. */
 void mem_base_expire_views(struct kv_base *base);
 
 size_t mem_base_n_records(struct kv_base *base);
 unsigned mem_base_n_views(struct kv_base *base); /* open ones */
 unsigned mem_base_n_gets(struct kv_base *base);  /* so far */
+unsigned mem_base_n_kept(struct kv_base *base);  /* so far */
 
 #endif

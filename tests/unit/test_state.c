@@ -218,6 +218,56 @@ static void test_view_that_is_too_old_ends_and_cursors_say_so(void **state)
     fixture_check(f);
 }
 
+/* Until one of another kind has ended, which was made earlier. */
+static void wait_for_ends(struct kv_base_view *view)
+{
+    struct kv_value v;
+    int err = 0;
+    for (int i = 0; i < 5000 && err != ERR_TIMEOUT; i++) {
+        usleep(1000);
+        err = view->ops->get(view, "x", 1, &v);
+    }
+    assert_int_equal(err, ERR_TIMEOUT);
+}
+
+static void test_kept_view_does_not_grow_too_old(void **state)
+{
+    struct state_fixture *f = *state;
+    f->options.view_ms_max = 20;
+    fixture_state_reopen(f);
+    fixture_add(f, 0, MODEL_KEYS - 1, 60);
+    state_start(f->state);
+    fixture_wait_merged(f);
+    struct kv_base_view *kept = new_view(f), *other = new_view(f);
+    struct model_key then[MODEL_KEYS];
+    memcpy(then, f->model, sizeof then);
+    kept->ops->keep(kept);
+    wait_for_ends(other);
+    fixture_add(f, 0, MODEL_KEYS - 1, 60);
+    fixture_wait_merged(f);
+    fixture_check_view(kept, then);
+    kept->ops->close(kept);
+    other->ops->close(other);
+}
+
+static void test_kept_view_ends_when_the_disk_is_full(void **state)
+{
+    struct state_fixture *f = *state;
+    f->options.view_ms_max = 20;
+    fixture_state_reopen(f);
+    struct kv_base_view *kept = new_view(f), *other = new_view(f);
+    kept->ops->keep(kept);
+    state_start(f->state);
+    wait_for_ends(other);
+    struct kv_value v;
+    assert_int_equal(kept->ops->get(kept, "x", 1, &v), ERR_NOT_FOUND);
+    f->commit_err = ERR_NO_SPACE;
+    fixture_add(f, 0, MODEL_KEYS - 1, 60);
+    wait_for_ends(kept);
+    kept->ops->close(kept);
+    other->ops->close(other);
+}
+
 static unsigned n_steps(struct state_fixture *f, enum state_step step)
 {
     pthread_mutex_lock(&f->lock);
@@ -325,13 +375,16 @@ static void test_map_grows_when_it_is_full_and_ends_long_views(void **state)
     state_start(f->state);
     fixture_wait_merged(f);
     uint64_t before = state_stats(f->state).map_bytes;
-    struct kv_base_view *view = new_view(f);
+    struct kv_base_view *view = new_view(f), *kept = new_view(f);
+    kept->ops->keep(kept);
     for (unsigned i = 0; i < 5; i++)
         fixture_add_value(f, i, 3 * MIB);
     fixture_wait_merged(f);
     struct kv_value v;
     assert_int_equal(view->ops->get(view, "x", 1, &v), ERR_TIMEOUT);
+    assert_int_equal(kept->ops->get(kept, "x", 1, &v), ERR_TIMEOUT);
     view->ops->close(view);
+    kept->ops->close(kept);
     assert_true(state_stats(f->state).map_bytes > before);
     assert_true(state_stats(f->state).map_bytes >= state_stats(f->state).used_bytes);
     assert_false(state_stats(f->state).waits_for_space);
@@ -455,6 +508,8 @@ int main(void)
         TEST(test_view_stays_as_it_was_while_runs_come_and_are_merged),
         TEST(test_view_outlives_the_state),
         TEST(test_view_that_is_too_old_ends_and_cursors_say_so),
+        TEST(test_kept_view_does_not_grow_too_old),
+        TEST(test_kept_view_ends_when_the_disk_is_full),
         TEST(test_merging_waits_for_a_view_from_before_the_slice),
         TEST(test_merging_waits_for_a_long_view_once_only),
         TEST(test_many_views_at_once_are_served),

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "mem_base.h"
 #include "store/log.h"
 #include "store_machine.h"
 
@@ -37,6 +38,25 @@ static void test_snapshot_is_as_of_its_view_whatever_is_written_meanwhile(void *
     machine_install(&w->follower, counted);
     raft_snapshot_unref(&counted);
     machine_check_at(&w->follower, 150);
+}
+
+/* It takes longer than a view may live, when the state is large. */
+static void test_snapshot_keeps_its_view_while_it_is_made(void **state)
+{
+    struct store_world *w = *state;
+    struct kv_base *base = mem_base_new();
+    struct kv *kv;
+    assert_int_equal(kv_restore(NULL, 0, base, &kv), 0);
+    struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_MAKE, 9);
+    j->view = kv_view_new(kv);
+    kv_meta(kv, &j->meta);
+    j = fixture_work(w->leader.f, j);
+    assert_int_equal(j->err, 0);
+    assert_int_equal(mem_base_n_kept(base), 1);
+    assert_int_equal(mem_base_n_views(base), 0);
+    storage_job_free(&j);
+    kv_free(&kv);
+    base->ops->unref(base);
 }
 
 static void test_read_of_what_is_not_there_is_an_error_and_no_end(void **state)
@@ -372,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_snapshot_is_as_of_its_view_whatever_is_written_meanwhile),
+        TEST(test_snapshot_keeps_its_view_while_it_is_made),
         TEST(test_read_of_what_is_not_there_is_an_error_and_no_end),
         TEST(test_install_replaces_state_and_log_and_stays),
         TEST(test_log_and_install_in_one_queue_are_carried_out_in_order),
