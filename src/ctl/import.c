@@ -43,13 +43,14 @@ struct job {
     struct answer answer;
     struct buf key, value;
     uint64_t line, begin_ms, again_ms;
-    unsigned endpoint;
+    unsigned endpoint, n_tries;
 };
 
 struct import {
     struct ctl *c;
     CURLM *multi;
-    struct job *jobs; /* owned */
+    struct job *jobs;  /* owned */
+    unsigned endpoint; /* where writes begin: the last one that nothing spoke against */
     unsigned n_jobs, n_busy;
     size_t busy_bytes;
     uint64_t n_lines, n_stored, n_skipped;
@@ -88,6 +89,17 @@ static void fail(struct import *im, const struct job *j, int status, const char 
     ctl_fail(CTL_FAILURE, "line %" PRIu64 ": %s", j->line, why);
 }
 
+/* At once when nobody was there, unless nobody was anywhere. */
+static void go_elsewhere(struct import *im, struct job *j, bool sent)
+{
+    unsigned n = client_n_endpoints(im->c->client);
+    if (j->endpoint == im->endpoint)
+        im->endpoint = (im->endpoint + 1) % n;
+    j->endpoint = (j->endpoint + 1) % n;
+    j->n_tries++;
+    j->again_ms = clock_now_ms() + (sent || j->n_tries % n == 0 ? PAUSE_MS : 0);
+}
+
 /* An attempt is over. */
 static void settle(struct import *im, struct job *j, CURLcode code)
 {
@@ -97,8 +109,7 @@ static void settle(struct import *im, struct job *j, CURLcode code)
     bool absent_only = args_has(im->c->args, FLAG_IF_ABSENT);
     bool again = client_judge(REQUEST_ONCE, o.sent, status) != VERDICT_DONE || status == 429;
     if (again && im->status == CTL_OK && clock_now_ms() - j->begin_ms < GIVE_UP_MS) {
-        j->endpoint = (j->endpoint + 1) % client_n_endpoints(im->c->client);
-        j->again_ms = clock_now_ms() + PAUSE_MS;
+        go_elsewhere(im, j, o.sent);
         j->waiting = true;
         buf_free(&why);
         return;
@@ -220,7 +231,8 @@ static void store(struct import *im, struct buf *key, struct buf *value, const c
     j->busy = true;
     j->line = im->n_lines;
     j->begin_ms = clock_now_ms();
-    j->endpoint = 0;
+    j->endpoint = im->endpoint;
+    j->n_tries = 0;
     im->n_busy++;
     im->busy_bytes += value->len;
     make_request(im, &j->key, &j->value, content_type, &j->request);
