@@ -17,7 +17,7 @@
 #include "base/mem.h"
 
 /* What is read and thrown away of a body that was refused, before the connection is closed. */
-#define DISCARD_BYTES (64 * MIB)
+#define DISCARD_BYTES (LIMIT_VALUE_BYTES + 16 * MIB)
 /* Reserved at most before the bytes are there. */
 #define AHEAD_BYTES MIB
 /* A body up to this long is not counted against the budget. */
