@@ -82,6 +82,8 @@ static void write_store(struct buf *b, const struct node_status *s)
     prometheus_single(b, "crabcluster_keys", "gauge", "Keys in the store.", s->n_keys);
     prometheus_single(b, "crabcluster_memtable_bytes", "gauge",
                       "Memory held by changes since the last checkpoint.", s->memtable_bytes);
+    prometheus_single(b, "crabcluster_idempotency_keys", "gauge",
+                      "Idempotency keys that are remembered.", s->n_once);
     if (!s->has_disk)
         return;
     prometheus_single(b, "crabcluster_log_bytes", "gauge", "Disk space of the log.", s->log_bytes);

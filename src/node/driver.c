@@ -416,6 +416,7 @@ void driver_pump(struct driver *d)
         checkpoint_pump(d);
         backup_pump(d);
         digest_pump(d);
+        clock_pump(d);
         waits_pump(d);
     } while (carry_out(d));
     peer_pump(d);

@@ -23,6 +23,7 @@
  *      checkpoint.c  state made durable, the log before it let go of
  *      figures.c   counts and durations
  *      digest.c    are all members' states the same?
+ *      clock.c     the time that passes in the state
  *      room.c      what a full disk refuses, and what not
  *      stop.c      an orderly end: leadership is handed over
  */
@@ -203,6 +204,10 @@ struct driver {
     struct backups backups;
     uint64_t receiving_since_us; /* the snapshot that is coming in */
 
+    struct {
+        uint64_t term;     /* in which this node leads; 0: it does not */
+        uint64_t since_ms; /* what passed since then is not in the log yet */
+    } clock;
     uint64_t digest_next_ms; /* when the leader asks again */
     uint64_t move_next_ms;   /* of the next attempt to tell a new address */
     struct moved_peer moved[LIMIT_MEMBERS];
@@ -394,6 +399,9 @@ void figures_round_trip(struct driver *d, struct uuid id, uint64_t asked_us);
 void figures_digest(struct driver *d, struct uuid id, const struct node_digest *digest);
 /* What an earlier leadership found out. */
 void figures_forget_digests(struct driver *d);
+
+/* clock.c */
+void clock_pump(struct driver *d);
 
 /* digest.c */
 /* A DIGEST of another node; takes r. */

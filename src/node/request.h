@@ -163,7 +163,8 @@ struct node_status {
     struct node_member_status members[LIMIT_MEMBERS];
     uint64_t proposals_pending;
     uint64_t n_keys, memtable_bytes;
-    bool has_disk; /* what follows is known */
+    uint64_t n_once; /* idempotency keys that are remembered */
+    bool has_disk;   /* what follows is known */
     uint64_t log_bytes, state_bytes, disk_free_bytes;
     struct node_figures figures;
 };

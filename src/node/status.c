@@ -129,6 +129,7 @@ void driver_status(const struct driver *d, struct node_status *ret)
     ret->proposals_pending = s.last.index - s.commit;
     ret->n_keys = kv.n_keys;
     ret->memtable_bytes = kv.memtable_bytes;
+    ret->n_once = kv.n_once;
     ret->figures = d->figures;
 }
 

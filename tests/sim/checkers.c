@@ -325,6 +325,8 @@ static void check_compared(struct sim *s, unsigned i)
 static void check_applied(struct sim *s, unsigned i, const struct raft_status *now)
 {
     struct sim_node *n = &s->nodes[i];
+    if (now->base.index > n->seen.applied && machine_stats(n->driver->machine).n_once > 0)
+        probe(s, PROBE_ONCE_INSTALLED);
     SIM_SAFE(s, now->applied <= now->commit && now->applied >= n->seen.applied,
              "node %u: applied %llu, before %llu, commit %llu", i, ull(now->applied),
              ull(n->seen.applied), ull(now->commit));
@@ -369,6 +371,7 @@ static void check_deep(struct sim *s, unsigned i)
 {
     raft_check(s->nodes[i].driver->raft);
     check_compared(s, i);
+    model_check_names(s, i);
     unsigned k = (unsigned)(s->turns / CHECK_EVERY % SIM_NODES);
     if (k != i && is_up(s, k))
         check_log_matching(s, i, k);

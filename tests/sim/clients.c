@@ -15,7 +15,8 @@ static unsigned long long ull(uint64_t v)
     return (unsigned long long)v;
 }
 
-#define STALKER (SIM_CLIENTS + 1) /* waits for nothing */
+#define STALKER    (SIM_CLIENTS + 1) /* waits for nothing */
+#define REUSED_PPM 20000             /* of the names: they were used before */
 
 /* ---- operations ---- */
 
@@ -61,6 +62,15 @@ static void choose_size(struct sim *s, struct op *op)
     op->value_len = (uint32_t)s->plan.oversized_max;
 }
 
+static void put_name(const struct op *op, uint64_t id, struct buf *body)
+{
+    char name[KV_ONCE_NAME_MAX];
+    struct kv_once once = {.name = (const uint8_t *)name};
+    once.name_len = (size_t)snprintf(name, sizeof name, "%llu", ull(op->name));
+    bytes_put_be(once.fingerprint, id, 8);
+    kv_once_encode(&once, body);
+}
+
 static void encode(struct sim *s, uint64_t id, struct buf *body)
 {
     struct op *op = op_of(s, id);
@@ -75,6 +85,8 @@ static void encode(struct sim *s, uint64_t id, struct buf *body)
         ops[i].value = value.data;
         ops[i].value_len = value.len;
     }
+    if (op->name)
+        put_name(op, id, body);
     kv_body_encode(op->type == OP_BATCH ? KV_BATCH : KV_SINGLE, ops, op->n_keys, body);
     buf_free(&value);
 }
@@ -115,6 +127,8 @@ static void submit(struct sim *s, uint64_t id, unsigned client, unsigned node, b
     struct call *c = mem_zalloc(sizeof *c);
     *c = (struct call){.sim = s, .op = id, .node = node, .client = client, .twin = twin};
     c->floor = s->acked;
+    op->n_calls++;
+    op->refused = false; /* maybe it is not this time */
     c->request = node_request_new(op->type == OP_READ ? NODE_READ : NODE_WRITE);
     c->request->owner = c;
     c->request->done = call_done;
@@ -169,6 +183,38 @@ static void go_on(struct sim *s, unsigned client, uint64_t after_us)
     sim_at(s, s->now_us + after_us, EVENT_CLIENT, client, s->storm, 0, NULL);
 }
 
+/* Its own name, as a rule; a client that is not careful takes one twice. */
+static void choose_name(struct sim *s, uint64_t id)
+{
+    struct op *op = op_of(s, id);
+    if (op->type == OP_READ || s->plan.pct_once == 0 || sim_random(s, 0, 99) >= s->plan.pct_once)
+        return;
+    op->name = id;
+    if (!sim_chance(s, REUSED_PPM))
+        return;
+    const struct op *other = op_of(s, sim_random(s, id > 50 ? id - 50 : 1, id));
+    if (other->name == 0 || other->name == id)
+        return;
+    op->name = other->name;
+    fault_count(s, FAULT_ONCE_OTHER);
+}
+
+static uint64_t next_op(struct sim *s, unsigned client)
+{
+    uint64_t id = s->clients[client].again;
+    s->clients[client].again = 0;
+    if (id) {
+        fault_count(s, FAULT_ONCE_AGAIN);
+        return id;
+    }
+    id = op_new(s, choose_type(s), client);
+    choose_keys(s, op_of(s, id));
+    if (op_of(s, id)->type == OP_SET || op_of(s, id)->type == OP_BATCH)
+        choose_size(s, op_of(s, id));
+    choose_name(s, id);
+    return id;
+}
+
 void client_act(struct sim *s, unsigned client)
 {
     struct client *c = &s->clients[client];
@@ -183,17 +229,19 @@ void client_act(struct sim *s, unsigned client)
     }
     if (again)
         fault_count(s, FAULT_RETRY);
-    uint64_t id = op_new(s, choose_type(s), client);
-    choose_keys(s, op_of(s, id));
-    if (op_of(s, id)->type == OP_SET || op_of(s, id)->type == OP_BATCH)
-        choose_size(s, op_of(s, id));
+    uint64_t id = next_op(s, client);
     c->waiting = true;
     submit(s, id, client, (unsigned)node, false);
     if (op_of(s, id)->type != OP_SET || sim_random(s, 0, 99) >= s->plan.pct_twin)
         return;
-    fault_count(s, FAULT_TWIN); /* the same again, by another way at the same time */
     struct client other = {.retry = true};
     int second = choose_node(s, &other);
+    if (op_of(s, id)->name) {
+        fault_count(s, FAULT_ONCE_TWIN);
+        submit(s, id, client, (unsigned)second, true);
+        return;
+    }
+    fault_count(s, FAULT_TWIN); /* the same again, by another way at the same time */
     uint64_t twin = op_new(s, OP_SET, SIM_CLIENTS + client);
     s->ops[twin].n_keys = 1;
     s->ops[twin].keys[0] = s->ops[id].keys[0];
@@ -251,6 +299,9 @@ static void judge_write(struct sim *s, const struct call *c)
     SIM_SAFE(s, index > 0 && index <= s->n_log && s->log[index - 1].effective,
              "write %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
     if (op->type == OP_DELETE) {
+        SIM_SAFE(s, op->index == 0 || op->index == index,
+                 "delete %llu is acknowledged at %llu and at %llu", ull(c->op), ull(op->index),
+                 ull(index));
         op->index = index;
         const struct sim_node *n = &s->nodes[c->node];
         if (n->driver && raft_status(n->driver->raft).full)
@@ -261,6 +312,8 @@ static void judge_write(struct sim *s, const struct call *c)
     }
     SIM_SAFE(s, op->index == index, "write %llu is acknowledged at %llu, but is at %llu",
              ull(c->op), ull(index), ull(op->index));
+    if (op->n_calls > 1)
+        probe(s, PROBE_ONCE_ANSWERED);
     if (index > s->acked)
         s->acked = index;
     s->counts->writes++;
@@ -279,6 +332,13 @@ static void judge_failed_write(struct sim *s, const struct call *c)
         probe(s, PROBE_WRITE_NO_LEADER);
     if (err == ERR_NO_SPACE)
         probe(s, PROBE_WRITE_NO_SPACE);
+    if (err == ERR_CONFLICT) {
+        SIM_SAFE(s, op->conflicted, "write %llu is refused because of its name, which was free",
+                 ull(c->op));
+        probe(s, PROBE_ONCE_CONFLICT);
+    }
+    if (op->n_calls > 1)
+        return; /* another time it may have been taken */
     op->refused = true;
     SIM_SAFE(s, op->index == 0, "write %llu is refused (%s), but is at %llu", ull(c->op),
              err_text(err), ull(op->index));
@@ -298,8 +358,16 @@ static void judge(struct sim *s, const struct call *c)
         probe(s, PROBE_READ_FAILED);
     else
         judge_failed_write(s, c);
-    if (ok && !c->vanished)
+    if (ok && !c->vanished && op->returned == 0)
         op->returned = ++s->moments;
+}
+
+/* What has a name is sent again until something is known of it, as a rule. */
+static void send_again(struct sim *s, const struct call *c)
+{
+    const struct op *op = op_of(s, c->op);
+    if (op->name && !op->returned && c->request->err != ERR_CONFLICT && sim_random(s, 0, 9) != 0)
+        s->clients[c->client].again = c->op;
 }
 
 void clients_completed(struct sim *s)
@@ -317,6 +385,8 @@ void clients_completed(struct sim *s)
         sim_mix(s, c->op ^ (uint64_t)(unsigned)-c->request->err << 40);
         if (c->client < SIM_CLIENTS && !c->vanished && !c->twin) {
             s->clients[c->client].retry = failed && sim_random(s, 0, 99) < s->plan.pct_retry;
+            if (failed)
+                send_again(s, c);
             uint64_t gap_us = sim_random_gap(s, s->plan.think_us);
             go_on(s, c->client, gap_us);
         }
@@ -331,6 +401,20 @@ uint64_t client_probe(struct sim *s, unsigned node, enum op_type type)
 {
     uint64_t id = op_new(s, type, SIM_CLIENTS);
     choose_keys(s, op_of(s, id));
+    submit(s, id, SIM_CLIENTS, node, false);
+    return id;
+}
+
+uint64_t client_probe_old_name(struct sim *s, unsigned node)
+{
+    uint64_t name = 0;
+    for (uint64_t k = s->n_ops - 1; k > 0 && name == 0; k--)
+        name = s->ops[k].index ? s->ops[k].name : 0;
+    if (name == 0)
+        return 0;
+    uint64_t id = op_new(s, OP_SET, SIM_CLIENTS);
+    choose_keys(s, op_of(s, id));
+    op_of(s, id)->name = name;
     submit(s, id, SIM_CLIENTS, node, false);
     return id;
 }

@@ -49,6 +49,9 @@
     X(MOVE, "membership: moved to another address")                                                \
     X(RETRY, "client: retry elsewhere")                                                            \
     X(TWIN, "client: duplicate")                                                                   \
+    X(ONCE_AGAIN, "client: the same write again, under its name")                                  \
+    X(ONCE_TWIN, "client: the same at two nodes at once, under its name")                          \
+    X(ONCE_OTHER, "client: another write under a name in use")                                     \
     X(VANISH, "client: vanished")                                                                  \
     X(OVERSIZED, "client: oversized")
 
@@ -98,6 +101,13 @@
     X(BACKUP, "a backup was taken, piece by piece")                                                \
     X(BACKUP_SHARED, "another began while it was there")                                           \
     X(BACKUP_LATE, "one was read while the state had moved on")                                    \
+    X(ONCE_REPEATED, "a named write was in the log twice and applied once")                        \
+    X(ONCE_REPEATED_TERM, "the same, proposed in two terms")                                       \
+    X(ONCE_ANSWERED, "a client heard of its write by asking again")                                \
+    X(ONCE_CONFLICT, "another write under a name in use was refused")                              \
+    X(ONCE_EXPIRED, "names were forgotten when their time had come")                               \
+    X(ONCE_INSTALLED, "a snapshot with names was installed")                                       \
+    X(CLOCK, "a leader told how much time had passed")                                             \
     X(DIGEST, "a leader found the digest of another member to be its own")                         \
     X(AT_ODDS, "a storm ended with logs of which neither is plainly the newer one")                \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")

@@ -6,6 +6,8 @@
  */
 #include "sim.h"
 
+#include <string.h>
+
 #define LIVENESS_LIMIT_S 90
 #define LIVENESS_STEP_MS 50
 
@@ -252,6 +254,42 @@ static void require_all(struct sim *s, unsigned mask, uint64_t limit_us, bool la
     }
 }
 
+/* The cluster's clock leaps, as if it had been led for so long. */
+static void leap(struct sim *s, unsigned mask, uint64_t limit_us)
+{
+    wait_settled(s, mask, limit_us);
+    int leader = settled(s, mask);
+    struct buf b = BUF_INIT;
+    struct raft_pos pos;
+    kv_clock_encode(SIM_LEAP_MS, &b);
+    struct raft_entry *e =
+        raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){0, 0}, (uint32_t)b.len);
+    memcpy(e->data, b.data, b.len);
+    buf_free(&b);
+    if (raft_propose(s->nodes[leader].driver->raft, &e, 1, &pos) != 0)
+        raft_entry_unref(&e);
+    process_wake(s, (unsigned)leader);
+    sim_run(s, s->now_us + SIM_S, NULL);
+    wait_settled(s, mask, limit_us);
+}
+
+/* Long after, nobody remembers any name, and each is free for another write. */
+static void require_names_forgotten(struct sim *s, unsigned mask)
+{
+    uint64_t limit_us = s->now_us + LIVENESS_LIMIT_S * SIM_S;
+    while (model_n_once(s) > 0) {
+        if (s->now_us > limit_us)
+            give_up(s, mask, "names are remembered for good");
+        leap(s, mask, limit_us);
+    }
+    uint64_t id = client_probe_old_name(s, (unsigned)settled(s, mask));
+    while (id && op_of(s, id)->returned == 0) {
+        if (s->now_us > limit_us || op_of(s, id)->conflicted)
+            give_up(s, mask, "a name is not free again");
+        sim_run(s, s->now_us + LIVENESS_STEP_MS * SIM_MS, NULL);
+    }
+}
+
 void liveness_run(struct sim *s, bool last)
 {
     unsigned mask = gather(s);
@@ -264,4 +302,6 @@ void liveness_run(struct sim *s, bool last)
     sim_run(s, s->now_us + 20 * SIM_S, NULL);
     if (!list_is_empty(&s->calls))
         give_up(s, mask, "a request is never answered");
+    wait_settled(s, mask, s->now_us + LIVENESS_LIMIT_S * SIM_S);
+    require_names_forgotten(s, mask);
 }

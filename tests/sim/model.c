@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "kv/command.h"
 
+#define CLOCK_SLACK_MS 1000 /* a turn is long */
+
 /* A key from this index on. */
 struct version {
     uint64_t index, op; /* op 0: not there */
@@ -34,10 +36,19 @@ struct session {
     size_t n, cap;
 };
 
+/* What is remembered under a name. */
+struct once {
+    uint64_t name, op, term;
+    uint64_t time; /* 1 + when the cluster's clock was told next; 0: not yet */
+};
+
 struct model {
     struct past keys[SIM_KEYS_MAX];
     struct session sessions[LIMIT_MEMBERS];
     unsigned n_sessions;
+    struct once *once;
+    size_t n_once, cap_once;
+    uint64_t clock_ms;
     struct buf scratch;
 };
 
@@ -52,6 +63,7 @@ void model_free(struct model **m)
         mem_free((*m)->keys[i].items);
     for (unsigned i = 0; i < (*m)->n_sessions; i++)
         mem_free((*m)->sessions[i].seen);
+    mem_free((*m)->once);
     buf_free(&(*m)->scratch);
     MEM_FREE(*m);
 }
@@ -206,6 +218,78 @@ static bool admit(struct sim *s, const struct kv_origin *o, uint64_t term)
     return true;
 }
 
+/* ---- names and time (kv/idempotency.h) ---- */
+
+/* Whether the command is the first under its name. */
+static bool admit_name(struct sim *s, const struct kv_once *once, uint64_t term)
+{
+    struct model *m = s->model;
+    uint64_t name = 0, op = bytes_get_be(once->fingerprint, 8);
+    for (size_t i = 0; i < once->name_len; i++)
+        name = 10 * name + once->name[i] - '0';
+    for (size_t i = 0; i < m->n_once; i++) {
+        if (m->once[i].name != name)
+            continue;
+        if (m->once[i].op != op) {
+            op_of(s, op)->conflicted = true;
+            return false;
+        }
+        probe(s, PROBE_ONCE_REPEATED);
+        if (m->once[i].term != term)
+            probe(s, PROBE_ONCE_REPEATED_TERM);
+        return false;
+    }
+    if (m->n_once == m->cap_once) {
+        m->cap_once = m->cap_once ? 2 * m->cap_once : 64;
+        m->once = mem_realloc(m->once, m->cap_once * sizeof *m->once);
+    }
+    m->once[m->n_once++] = (struct once){name, op, term, 0};
+    return true;
+}
+
+/* By the clock of who leads this term, no more passed since that began. */
+static void check_clock(struct sim *s, uint64_t term, uint64_t elapsed_ms)
+{
+    if (s->clock_term != term)
+        s->clock_ms = 0;
+    s->clock_term = term;
+    s->clock_ms += elapsed_ms;
+    probe(s, PROBE_CLOCK);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        const struct sim_node *n = &s->nodes[i];
+        if (!n->driver || n->seen.role != RAFT_LEADER || n->seen.term != term)
+            continue;
+        uint64_t led_ms = process_now_ms(s, i) - n->led_since_ms;
+        SIM_SAFE(s, s->clock_ms <= led_ms + CLOCK_SLACK_MS,
+                 "node %u leads term %llu for %llu ms and told of %llu", i,
+                 (unsigned long long)term, (unsigned long long)led_ms,
+                 (unsigned long long)s->clock_ms);
+    }
+}
+
+static void commit_clock(struct sim *s, uint64_t term, uint64_t elapsed_ms)
+{
+    struct model *m = s->model;
+    size_t kept = 0;
+    if (elapsed_ms != SIM_LEAP_MS)
+        check_clock(s, term, elapsed_ms);
+    m->clock_ms += elapsed_ms;
+    for (size_t i = 0; i < m->n_once; i++) {
+        if (m->once[i].time == 0)
+            m->once[i].time = 1 + m->clock_ms;
+        if (m->clock_ms - (m->once[i].time - 1) < KV_ONCE_KEEP_MS)
+            m->once[kept++] = m->once[i];
+    }
+    if (kept < m->n_once)
+        probe(s, PROBE_ONCE_EXPIRED);
+    m->n_once = kept;
+}
+
+size_t model_n_once(const struct sim *s)
+{
+    return s->model->n_once;
+}
+
 /* ---- commands ---- */
 
 static void commit_set(struct sim *s, struct committed *c, const struct kv_op *kv, unsigned key)
@@ -231,7 +315,13 @@ static void commit_command(struct sim *s, struct committed *c)
     struct kv_op kv;
     int err = kv_command_open(e->data, e->len, &command);
     SIM_SAFE(s, err == 0, "entry %llu is no command", (unsigned long long)e->pos.index);
+    if (command.kind == KV_CLOCK) {
+        commit_clock(s, e->pos.term, command.elapsed_ms);
+        return;
+    }
     c->effective = admit(s, &command.origin, e->pos.term);
+    if (c->effective && command.once.name_len > 0)
+        c->effective = admit_name(s, &command.once, e->pos.term);
     while (c->effective && kv_op_next(&command.ops, &kv)) {
         int key = key_of(kv.key, kv.key_len);
         SIM_SAFE(s, key >= 0 && key < SIM_KEYS_MAX, "entry %llu: a key that nobody wrote",
@@ -283,6 +373,17 @@ void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to)
             check_key(s, i, key, to);
 }
 
+void model_check_names(struct sim *s, unsigned i)
+{
+    if (machine_applied(s->nodes[i].driver->machine).index != s->n_log)
+        return; /* the model has nothing but the last ones */
+    struct kv_stats stats = machine_stats(s->nodes[i].driver->machine);
+    SIM_SAFE(s, stats.n_once == s->model->n_once && stats.clock_ms == s->model->clock_ms,
+             "node %u remembers %u names at %llu ms instead of %zu at %llu", i, stats.n_once,
+             (unsigned long long)stats.clock_ms, s->model->n_once,
+             (unsigned long long)s->model->clock_ms);
+}
+
 void model_check_all(struct sim *s, unsigned i)
 {
     uint64_t applied = machine_applied(s->nodes[i].driver->machine).index;
@@ -291,6 +392,7 @@ void model_check_all(struct sim *s, unsigned i)
         check_key(s, i, key, applied);
         n += version_at(&s->model->keys[key], applied)->op != 0;
     }
+    model_check_names(s, i);
     SIM_SAFE(s, machine_stats(s->nodes[i].driver->machine).n_keys == n,
              "node %u at %llu holds %llu keys instead of %llu", i, (unsigned long long)applied,
              (unsigned long long)machine_stats(s->nodes[i].driver->machine).n_keys,

@@ -139,4 +139,5 @@ void plan_make(struct sim *s)
     /* An operator wants quiet before the end of a storm. */
     p->round_us = p->operator_gap_us ? sim_random(s, 45, 90) * SIM_S : sim_random(s, 8, 25) * SIM_S;
     p->ppm_hunt = sometimes(s, 60, 100000, 900000);
+    p->pct_once = sometimes(s, 60, 5, 100);
 }

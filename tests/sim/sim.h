@@ -24,6 +24,7 @@
 #include "base/rng.h"
 #include "counts.h"
 #include "base/err.h"
+#include "kv/idempotency.h"
 #include "node/driver.h"
 
 #define SIM_NODES      8
@@ -43,7 +44,7 @@ struct plan {
     struct node_options options;
     unsigned n_clients, n_keys;
     uint64_t think_us; /* of a client, in the mean */
-    unsigned pct_read, pct_lease, pct_delete, pct_batch, pct_retry, pct_twin, ppm_vanish,
+    unsigned pct_read, pct_lease, pct_delete, pct_batch, pct_retry, pct_twin, pct_once, ppm_vanish,
         ppm_oversized;
     size_t value_max, oversized_max;
     uint64_t latency_min_us, latency_max_us;
@@ -203,6 +204,9 @@ struct op {
     uint64_t read_op;           /* OP_READ: the value found; 0: none */
     bool refused;               /* told that it was not attempted */
     bool unknown;               /* told that nobody knows */
+    uint64_t name;              /* under which it may be sent again; 0: none */
+    unsigned n_calls;           /* how often it was sent */
+    bool conflicted;            /* its name stood for another one when it was committed */
 };
 
 struct call {
@@ -230,6 +234,7 @@ struct backup {
 struct client {
     unsigned node; /* talked to last */
     bool waiting, retry;
+    uint64_t again; /* a named operation that failed; 0: none */
 };
 
 struct replay {
@@ -281,9 +286,10 @@ struct sim {
     struct client clients[SIM_CLIENTS];
     struct op *ops; /* ops[0] is unused */
     uint64_t n_ops, cap_ops;
-    struct list calls;     /* struct call under way */
-    struct list completed; /* struct call, to be looked at after the turn */
-    uint64_t acked;        /* the highest index a client has seen the effect of */
+    struct list calls;             /* struct call under way */
+    struct list completed;         /* struct call, to be looked at after the turn */
+    uint64_t clock_term, clock_ms; /* what was told in that term of the time that passed */
+    uint64_t acked;                /* the highest index a client has seen the effect of */
     uint64_t moments;
     struct backup backups[SIM_BACKUPS];
     unsigned admin_calls;       /* under way */
@@ -410,6 +416,8 @@ void clients_completed(struct sim *s);
 struct op *op_of(struct sim *s, uint64_t id);
 /* One write or read at this node, for the liveness phase; its number. */
 uint64_t client_probe(struct sim *s, unsigned node, enum op_type type);
+/* A write under a name that was used before, and that nobody should remember; 0: there was none. */
+uint64_t client_probe_old_name(struct sim *s, unsigned node);
 /* A leader was cut off or hands over: reads and writes there, and writes elsewhere, while it may
  * not know of the next. */
 void clients_stalk(struct sim *s, unsigned leader);
@@ -485,6 +493,11 @@ void model_commit(struct sim *s, struct committed *c);
 void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to);
 /* The same for all keys. */
 void model_check_all(struct sim *s, unsigned i);
+/* The names that are remembered, if it has applied all that is committed. */
+void model_check_names(struct sim *s, unsigned i);
+/* How many should be. */
+size_t model_n_once(const struct sim *s);
+#define SIM_LEAP_MS (KV_ONCE_KEEP_MS + 12345) /* of the cluster's clock, not by a leader */
 /* The operation that wrote the value a key has after index; 0: none. */
 uint64_t model_value(const struct sim *s, unsigned key, uint64_t index);
 /* A value's bytes; false when nobody can have written them. */
