@@ -29,6 +29,7 @@
 #include "node/node.h"
 #include "node/request.h"
 #include "offline.h"
+#include "settings.h"
 #include "store/store.h"
 
 #define DRAIN_API_MS     700
@@ -213,6 +214,7 @@ static int start(struct daemon *d, struct buf *reason)
     store_start(d->store, &storage_events);
     d->net = net_start(&net_opts, node_transport_events(d->node));
     node_start(d->node, store_storage(d->store), net_transport(d->net));
+    settings_publish(d->api, &d->conf);
     if ((err = api_start(d->api, d->node, reason)) < 0)
         return err;
     d->serving = true;
@@ -257,6 +259,7 @@ static void reload(struct daemon *d, int argc, char *const *argv)
     conf_reload(&d->conf, &fresh, &changed, &restart);
     struct api_limits limits = api_limits(&d->conf);
     api_set_limits(d->api, &limits);
+    settings_publish(d->api, &d->conf);
     log_set_level(d->conf.log_level);
     LOG_INFO("reload: changed: %s; needs a restart: %s",
              changed.len ? buf_str(&changed) : "nothing",

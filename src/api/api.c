@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/handlers.h"
 #include "api/http.h"
 #include "api/listener.h"
 #include "api/loop.h"
@@ -76,6 +77,7 @@ int api_listen(const struct api_options *options, struct buf *ret_reason, struct
     add_host_name(a);
     a->server.options = &a->options;
     places_init(&a->server.places);
+    pthread_mutex_init(&a->server.config_lock, NULL);
     api_set_limits(a, &options->limits);
     int err = listener_open(options->bind_addr, ret_reason, &a->listener);
     if (err) {
@@ -109,6 +111,17 @@ void api_set_limits(struct api *a, const struct api_limits *limits)
     atomic_store(&a->server.max_value_size, limits->max_value_size);
 }
 
+void api_set_config(struct api *a, const char *file, const struct api_setting settings[], size_t n)
+{
+    struct buf json = BUF_INIT;
+    config_write(&json, file, settings, n);
+    pthread_mutex_lock(&a->server.config_lock);
+    struct buf before = a->server.config;
+    a->server.config = json;
+    pthread_mutex_unlock(&a->server.config_lock);
+    buf_free(&before);
+}
+
 void api_drain(struct api *a, uint32_t timeout_ms)
 {
     uint64_t end = clock_now_ms() + timeout_ms;
@@ -126,6 +139,8 @@ void api_stop(struct api **a)
     atomic_store(&it->server.draining, true);
     listener_close(&it->listener);
     stop_loops(&it->server);
+    pthread_mutex_destroy(&it->server.config_lock);
+    buf_free(&it->server.config);
     MEM_FREE(it->own_names);
     MEM_FREE(*a);
 }

@@ -52,6 +52,21 @@ MUST_CHECK int api_start(struct api *a, struct node *node, struct buf *ret_reaso
 /* New limits, for requests and connections that come from now on. Thread-safe. */
 void api_set_limits(struct api *a, const struct api_limits *limits);
 
+/* An effective option, for GET /v1/config. */
+struct api_setting {
+    const char *name;          /* "raft.heartbeat-interval" */
+    const char *const *values; /* one, or those of a list */
+    size_t n_values;
+    bool is_list, is_bare; /* bare: a number or truth value, which JSON writes without quotes */
+    const char *origin;    /* "default", "file", "environment" or "flag" */
+    const char *where;     /* which line, variable or flag; NULL: none */
+    bool reloadable;
+};
+
+/* What GET /v1/config says from now on; file: the one that was read, NULL: none. Copies.
+ * Thread-safe. */
+void api_set_config(struct api *a, const char *file, const struct api_setting settings[], size_t n);
+
 /* Stops accepting connections, tells clients to close theirs, and waits until
  * no request of a client is being worked on, at most timeout_ms. Peers go on. */
 void api_drain(struct api *a, uint32_t timeout_ms);

@@ -51,8 +51,38 @@ void peer_finish(struct http_exchange *x);
 void snapshot_start(struct http_exchange *x);
 void snapshot_finish(struct http_exchange *x);
 
-/* prometheus.c: the text form of /metrics. */
-void prometheus_write(struct http_server *server, const struct node_status *status,
-                      struct buf *out);
+/* prometheus.c: answers with the text form of the NODE_STATUS that x asked for. */
+void prometheus_answer(struct http_exchange *x);
+
+/* status.c */
+void status_start(struct http_exchange *x);
+void status_finish(struct http_exchange *x);
+void members_finish(struct http_exchange *x); /* started by status_start() */
+
+/* members.c */
+void member_add_start(struct http_exchange *x);
+void member_add_finish(struct http_exchange *x);
+void member_remove_start(struct http_exchange *x);
+void member_remove_finish(struct http_exchange *x);
+void member_promote_start(struct http_exchange *x);
+void member_promote_finish(struct http_exchange *x);
+void member_demote_start(struct http_exchange *x);
+void member_demote_finish(struct http_exchange *x);
+void transfer_start(struct http_exchange *x);
+void transfer_finish(struct http_exchange *x);
+
+/* health.c */
+void healthz_start(struct http_exchange *x);
+void readyz_start(struct http_exchange *x);
+void readyz_finish(struct http_exchange *x);
+
+/* config.c */
+void config_write(struct buf *b, const char *file, const struct api_setting settings[], size_t n);
+void config_start(struct http_exchange *x);
+void prometheus_start(struct http_exchange *x);
+void prometheus_finish(struct http_exchange *x);
+
+/* openapi.c */
+void openapi_start(struct http_exchange *x);
 
 #endif

@@ -17,6 +17,7 @@
 #ifndef API_HTTP_H
 #define API_HTTP_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +56,8 @@ struct http_server {
     atomic_uint n_in_flight; /* requests of clients that are being worked on */
     atomic_bool draining;
     atomic_size_t client_body_bytes, peer_body_bytes; /* of large bodies, all together */
+    pthread_mutex_t config_lock;
+    struct buf config; /* the body of /v1/config; owned */
     struct http_loop **loops;
     unsigned n_loops;
 };

@@ -114,10 +114,9 @@ void metrics_finish(struct http_exchange *x)
         return;
     }
     if (wants_prometheus(x->headers.accept)) {
-        x->content_type = "text/plain; version=0.0.4; charset=utf-8";
-        prometheus_write(x->server, x->request->ret.status, &x->out);
-    } else {
-        write_metrics(&x->out, x->request->ret.status);
+        prometheus_answer(x);
+        return;
     }
+    write_metrics(&x->out, x->request->ret.status);
     reply_ok(x);
 }

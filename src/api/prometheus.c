@@ -13,6 +13,7 @@
 
 #include "api/handlers.h"
 #include "api/loop.h"
+#include "api/reply.h"
 #include "api/stats.h"
 #include "base/log.h"
 
@@ -157,12 +158,17 @@ static void write_process(struct buf *b)
                       files.rlim_cur);
 }
 
-void prometheus_write(struct http_server *server, const struct node_status *status, struct buf *out)
+void prometheus_answer(struct http_exchange *x)
 {
+    struct http_server *server = x->server;
+    struct buf *out = &x->out;
+    const struct node_status *status = x->request->ret.status;
     prometheus_family(out, "crabcluster_build_info", "gauge",
                       "Always 1; the version is in the label.");
     buf_printf(out, "crabcluster_build_info{version=\"%s\"} 1\n", server->options->version);
     prometheus_write_node(status, out);
     write_http(out, server);
     write_process(out);
+    x->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    reply_ok(x);
 }

@@ -333,6 +333,23 @@ void conf_value_write(const struct conf_option *o, const struct conf *conf, stru
     }
 }
 
+void conf_value_texts(const struct conf_option *o, const struct conf *conf, struct conf_texts *ret)
+{
+    const void *p = field_const(o, conf);
+    struct buf text = BUF_INIT;
+    if (conf_option_is_list(o)) {
+        const struct conf_list *list = p;
+        for (size_t i = 0; i < list->n; i++)
+            conf_texts_add(ret, list->items[i]);
+    } else if (o->type == CONF_TYPE_ADDR || o->type == CONF_TYPE_PATH) {
+        conf_texts_add(ret, *(char *const *)p);
+    } else {
+        conf_value_write(o, conf, &text);
+        conf_texts_add(ret, buf_str(&text));
+    }
+    buf_free(&text);
+}
+
 void conf_value_free(const struct conf_option *o, struct conf *conf)
 {
     void *p = field(o, conf);

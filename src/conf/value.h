@@ -24,6 +24,9 @@ MUST_CHECK int conf_value_read(const struct conf_option *o, const struct conf_te
                                struct conf *conf, struct buf *why);
 /* Appends the field's value as the file would say it. */
 void conf_value_write(const struct conf_option *o, const struct conf *conf, struct buf *out);
+/* The field's value as texts that conf_value_read() takes: one, or any number for a list. Adds to
+ * ret. */
+void conf_value_texts(const struct conf_option *o, const struct conf *conf, struct conf_texts *ret);
 /* Appends a number in the option's unit: 2000 of a duration is "2s". */
 void conf_number_write(const struct conf_option *o, uint64_t value, struct buf *out);
 /* Frees what the option's field owns and empties it. */

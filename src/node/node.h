@@ -84,7 +84,4 @@ void node_stop(struct node *n);
 /* After storage and transport have been stopped. Nulls the pointer; NULL is accepted. */
 void node_free(struct node **n);
 
-/* CLOCK_MONOTONIC of the last turn of the loop; for a watchdog. Thread-safe. */
-uint64_t node_last_turn_ms(const struct node *n);
-
 #endif

@@ -88,6 +88,7 @@ static struct wire_member_status member_of(const struct node_member_status *s)
                                      .digest = s->digest.digest,
                                      .digest_compared = (uint8_t)s->digest.compared,
                                      .alive = s->alive,
+                                     .caught_up = s->caught_up,
                                      .heard = s->heard,
                                      .lost_data = s->lost_data,
                                      .in_snapshot = s->in_snapshot,

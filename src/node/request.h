@@ -120,8 +120,10 @@ struct node_member_status {
     bool voter_soon;                /* a learner that becomes a voter when it has caught up */
     struct node_log_id matched;     /* leader only; index 0: nothing */
     uint64_t lag;                   /* leader only: entries that it has not acknowledged */
-    /* leader only: it answers; it lacks what its disk had; it gets a snapshot; its disk is full */
-    bool alive, lost_data, in_snapshot, full;
+    bool alive;                     /* leader only: it answers */
+    bool caught_up;                 /* leader only: within replication-lag-threshold */
+    bool lost_data;                 /* leader only: it lacks what its disk had */
+    bool in_snapshot, full;         /* leader only: it gets a snapshot; its disk is full */
     /* of other members */
     uint64_t send_failures;
     uint64_t rtt_us; /* leader only, smoothed; 0: not known */
@@ -293,5 +295,7 @@ struct node_freshness node_freshness(struct node *n);
 struct uuid node_id(const struct node *n);
 /* The leader as known now, zero if not; for headers. Thread-safe. */
 struct uuid node_leader_hint(const struct node *n);
+/* CLOCK_MONOTONIC of the last turn of the loop; for probes and a watchdog. Thread-safe. */
+uint64_t node_last_turn_ms(const struct node *n);
 
 #endif

@@ -38,12 +38,14 @@ static void replication_status(const struct driver *d, const struct raft_status 
 {
     struct raft_peer_status peer = {.match = s->durable, .full = d->room.full};
     struct raft_pos pos = {0, 0};
+    uint64_t distance;
     if (s->role != RAFT_LEADER)
         return;
     if (!uuid_equal(out->id, d->identity.node) && raft_peer(d->raft, out->id, &peer) < 0)
         return;
     out->lag = s->last.index - peer.match;
     out->alive = driver_is_alive(d, out->id);
+    out->caught_up = driver_has_caught_up(d, out->id, &distance);
     out->lost_data = peer.lost_data;
     out->in_snapshot = peer.in_snapshot;
     out->full = peer.full;
@@ -140,6 +142,7 @@ static void member_merge(const struct driver *d, const struct wire_member_status
     *out = (struct node_member_status){.id = s->id,
                                        .lag = s->lag,
                                        .alive = s->alive,
+                                       .caught_up = s->caught_up,
                                        .lost_data = s->lost_data,
                                        .in_snapshot = s->in_snapshot,
                                        .full = s->full,

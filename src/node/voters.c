@@ -187,7 +187,7 @@ void voters_advance_handover(struct driver *d, struct admin_op *op)
         admin_restart(d, op);
     } else if (s.role == RAFT_LEADER) {
         admin_finish(d, op, ERR_TIMEOUT); /* nothing came of it, and this one leads on */
-    } else if (!uuid_is_zero(s.leader)) {
+    } else if (!uuid_is_zero(s.leader) && uuid_equal(s.leader, d->leader_seen)) {
         op->result.id = s.leader;
         bool is_wanted_one = uuid_is_zero(op->ids[0]) || uuid_equal(op->ids[0], s.leader);
         admin_finish(d, op, is_wanted_one ? 0 : ERR_TIMEOUT);

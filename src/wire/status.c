@@ -4,14 +4,22 @@
 #include "base/assert.h"
 #include "wire/codec.h"
 
-enum { ALIVE = 1, HEARD = 2, LOST_DATA = 4, IN_SNAPSHOT = 8, FULL = 16, FLAGS_END = 32 };
+enum {
+    ALIVE = 1,
+    HEARD = 2,
+    LOST_DATA = 4,
+    IN_SNAPSHOT = 8,
+    FULL = 16,
+    CAUGHT_UP = 32,
+    FLAGS_END = 64
+};
 enum { MEMBER_BYTES_MIN = 33, DIGEST_COMPARED_MAX = 2 };
 
 static void encode_member(const struct wire_member_status *s, struct buf *out)
 {
     unsigned flags = (s->alive ? ALIVE : 0u) | (s->heard ? HEARD : 0u) |
                      (s->lost_data ? LOST_DATA : 0u) | (s->in_snapshot ? IN_SNAPSHOT : 0u) |
-                     (s->full ? FULL : 0u);
+                     (s->full ? FULL : 0u) | (s->caught_up ? CAUGHT_UP : 0u);
     buf_put_uuid(out, s->id);
     wire_put_addr(out, s->addr);
     buf_put_u8(out, s->roles);
@@ -50,6 +58,7 @@ static void decode_member(struct bytes_reader *r, struct wire_member_status *s)
     s->lost_data = flags & LOST_DATA;
     s->in_snapshot = flags & IN_SNAPSHOT;
     s->full = flags & FULL;
+    s->caught_up = flags & CAUGHT_UP;
     s->match = bytes_read_varint(r);
     s->lag = bytes_read_varint(r);
     s->rtt_us = bytes_read_varint(r);

@@ -103,7 +103,7 @@ struct wire_member_status {
     uint64_t heard_us_ago;
     uint64_t digest_index, digest; /* of its state; index 0: not known */
     uint8_t digest_compared;       /* 0: not yet, 1: the leader's, 2: another */
-    bool alive, heard, lost_data, in_snapshot, full;
+    bool alive, heard, caught_up, lost_data, in_snapshot, full;
 };
 
 /* One decoded or to-be-encoded message. Pointers borrow from the bytes decoded,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "kv/kv.h"
 
@@ -18,7 +19,7 @@ struct node {
     struct list waiting;
     bool holding, shut_down, ending;
     struct uuid id;
-    atomic_ullong leader_hi, leader_lo;
+    atomic_ullong leader_hi, leader_lo, stopped_ms;
     struct kv *kv;
     uint64_t seq, index;
     unsigned n_seen[TYPES];
@@ -249,6 +250,17 @@ struct uuid node_id(const struct node *n)
 struct uuid node_leader_hint(const struct node *n)
 {
     return (struct uuid){atomic_load(&n->leader_hi), atomic_load(&n->leader_lo)};
+}
+
+uint64_t node_last_turn_ms(const struct node *n)
+{
+    uint64_t stopped_ms = atomic_load(&n->stopped_ms);
+    return clock_now_ms() - stopped_ms;
+}
+
+void stub_node_set_stopped(struct node *n, uint64_t ms)
+{
+    atomic_store(&n->stopped_ms, ms);
 }
 
 void stub_node_script(struct node *n, enum node_request_type type, int err,

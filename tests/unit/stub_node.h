@@ -26,6 +26,8 @@ uint8_t stub_node_backup_byte(uint64_t i);
 /* A member, 7 ms old, unless it is told otherwise; applied is what is. */
 void stub_node_set_freshness(struct node *n, struct node_freshness f);
 void stub_node_set_leader(struct node *n, struct uuid leader);
+/* Its loop has stood still for so long. */
+void stub_node_set_stopped(struct node *n, uint64_t ms);
 
 /* While it holds, no request is completed. */
 void stub_node_hold(struct node *n, bool hold);

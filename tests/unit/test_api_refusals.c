@@ -106,7 +106,7 @@ static const struct refusal refusals[] = {
     {"/read?lease=7", "\"k\"", 501, "not_implemented"},
     {"/read?colour=red", "\"k\"", 400, "colour"},
     {"/nothing", "", 404, "NoSuchPath"},
-    {"/healthz", "", 404, "NoSuchPath"},
+    {"/health", "", 404, "NoSuchPath"},
     {"/", "", 404, "NoSuchPath"},
     {"/write/", "", 404, "NoSuchPath"},
     {"//write", "", 404, "NoSuchPath"},

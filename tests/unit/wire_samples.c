@@ -250,7 +250,8 @@ static void make_status_reply(enum wire_sample s, struct wire_message *m)
                                            .heard = i & 2,
                                            .lost_data = i & 4,
                                            .in_snapshot = i & 8,
-                                           .full = i & 16};
+                                           .full = i & 16,
+                                           .caught_up = i % 3 == 1};
         pick_addr(s, i, out->addr);
     }
 }
@@ -280,14 +281,10 @@ static void make_digest_reply(enum wire_sample s, struct wire_message *m)
 void wire_sample_make(enum wire_type type, enum wire_sample s, struct wire_message *ret_message)
 {
     static void (*const makers[])(enum wire_sample, struct wire_message *) = {
-        [WIRE_HELLO_REPLY] = make_hello_reply,
-        [WIRE_FORWARD] = make_forward,
-        [WIRE_FORWARD_REPLY] = make_forward_reply,
-        [WIRE_ADMIN] = make_admin,
-        [WIRE_ADMIN_REPLY] = make_admin_reply,
-        [WIRE_FORM] = make_form,
-        [WIRE_DIGEST_REPLY] = make_digest_reply,
-        [WIRE_FORM_REPLY] = NULL,
+        [WIRE_HELLO_REPLY] = make_hello_reply,     [WIRE_FORWARD] = make_forward,
+        [WIRE_FORWARD_REPLY] = make_forward_reply, [WIRE_ADMIN] = make_admin,
+        [WIRE_ADMIN_REPLY] = make_admin_reply,     [WIRE_FORM] = make_form,
+        [WIRE_DIGEST_REPLY] = make_digest_reply,   [WIRE_FORM_REPLY] = NULL,
         [WIRE_STATUS_REPLY] = make_status_reply,
     };
     struct wire_message *m = ret_message;
