@@ -192,7 +192,7 @@ void node_submit(struct node *n, struct node_request *r)
     bool was_empty = list_is_empty(&n->waiting);
     list_push_back(&n->waiting, &r->link);
     n->n_seen[r->type]++;
-    if (r->type != NODE_READ && r->type != NODE_WRITE)
+    if (r->type != NODE_WRITE)
         n->last[r->type] = *r;
     pthread_mutex_unlock(&n->lock);
     if (was_empty)

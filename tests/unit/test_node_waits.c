@@ -165,6 +165,41 @@ static void test_wait_ends_when_its_key_is_removed_alone_or_with_its_prefix(void
     world_free(&w);
 }
 
+static void test_wait_that_begins_while_a_prefix_is_removed_sees_the_end_of_it(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 1);
+    struct machine *machine = w.nodes[0].driver->machine;
+    machine_set_slice(machine, 2);
+    for (unsigned i = 0; i < 500; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "p%u", i);
+        assert_int_equal(world_write(&w, 0, key, "v"), 0);
+    }
+    write_and_settle(&w, 0, "other");
+    struct kv_op op = op_on(KV_OP_REMOVE_PREFIX, "p");
+    struct node_request *remove = world_request(&w, NODE_WRITE, 60000);
+    kv_body_encode(KV_SINGLE, &op, 1, &remove->in.write.body);
+    world_submit(&w, 0, remove);
+    struct node_request *r = wait_for(&w, 0, "p7", revision(&w, 0, "p7"), 60000);
+    for (unsigned i = 0; i < 20; i++)
+        world_run(&w, 10);
+    assert_true(machine_is_applying(machine)); /* and some keys are gone already, unseen */
+    struct node_request *late = wait_for(&w, 0, "p0", revision(&w, 0, "p0"), 60000);
+    struct node_request *other = wait_for(&w, 0, "other", revision(&w, 0, "other"), 60000);
+    check(r, 1);
+    check(late, 1);
+    world_run(&w, 1000);
+    check(remove, 0);
+    check(r, 0);
+    check(late, 0);
+    check(other, 1);
+    write_and_settle(&w, 0, "other");
+    check(other, 0);
+    world_free(&w);
+}
+
 static void test_waits_end_when_the_node_stops(void **state)
 {
     (void)state;
@@ -278,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_wait_ends_at_its_deadline_when_nothing_happens),
         cmocka_unit_test(test_wait_is_not_ended_by_a_write_that_changed_nothing),
         cmocka_unit_test(test_wait_ends_when_its_key_is_removed_alone_or_with_its_prefix),
+        cmocka_unit_test(test_wait_that_begins_while_a_prefix_is_removed_sees_the_end_of_it),
         cmocka_unit_test(test_waits_end_when_the_node_stops),
         cmocka_unit_test(test_wait_at_a_node_without_cluster_says_so),
         cmocka_unit_test(test_stale_read_asks_nobody),
