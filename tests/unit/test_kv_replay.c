@@ -227,7 +227,9 @@ static void test_kv_replay_of_every_operation(void **state)
         size_t value_len = (size_t)snprintf(number, sizeof number, "%u", i % 1000);
         struct kv_op op = op_of(key, len, number, value_len);
         op.type = (enum kv_op_type)rng_range(&rng, KV_OP_SET, KV_OP_APPEND);
-        op.condition.what = (int)rng_range(&rng, KV_IF_ANY, KV_IF_REVISION);
+        static const struct kv_condition conditions[] = {
+            {KV_IF_ANY, 0}, {KV_IF_ABSENT, 0}, {KV_IF_EXISTS, 0}, {KV_IF_REVISION, 0}};
+        op.condition = conditions[rng_range(&rng, 0, 3)];
         op.condition.revision = t.index - rng_range(&rng, 0, t.index < 40 ? t.index : 40);
         op.want_prev = rng_range(&rng, 0, 1);
         op.by = (int64_t)rng_range(&rng, 0, 100) - 50;
