@@ -33,33 +33,53 @@ static int fetch(struct ctl *c, const char *path, struct json_object **ret_doc)
 
 /* ---- status ---- */
 
-static const char *or_dash(const char *text)
+/* A number that may not be known. */
+static void add_number(struct table *t, struct json_object *m, const char *name)
 {
-    return text ? text : "-";
+    struct json_object *n = doc_member(m, name);
+    table_cell(t, TABLE_PLAIN, "%s", n ? json_object_get_string(n) : "-");
 }
 
-static void add_member(struct table *t, struct json_object *m, const char *leader)
+static void add_state(struct table *t, struct json_object *m)
 {
-    const char *id = doc_text(m, "id");
-    bool leads = id && leader && strcmp(id, leader) == 0;
-    struct json_object *contact = doc_member(m, "last_contact_ms");
-    table_cell(t, TABLE_PLAIN, "%s", or_dash(id));
-    table_cell(t, TABLE_PLAIN, "%s", or_dash(doc_text(m, "addr")));
-    table_cell(t, leads ? TABLE_GOOD : TABLE_PLAIN, "%s%s", or_dash(doc_text(m, "role")),
-               leads ? ", leader" : "");
-    table_cell(t, TABLE_PLAIN, "%s",
-               doc_member(m, "lag") ? json_object_get_string(doc_member(m, "lag")) : "-");
-    table_cell(t, TABLE_PLAIN, "%s", contact ? json_object_get_string(contact) : "-");
+    struct json_object *alive = doc_member(m, "alive"), *hash = doc_member(m, "state_hash");
+    bool known = json_object_is_type(doc_member(hash, "agrees"), json_type_boolean);
+    bool dead = alive && !json_object_get_boolean(alive);
+    bool differs = known && !doc_bool(hash, "agrees");
+    table_cell(t, dead || differs ? TABLE_BAD : TABLE_GOOD, "%s",
+               differs  ? "differs"
+               : dead   ? "silent"
+               : !alive ? "-"
+                        : "ok");
+}
+
+static void print_members(const struct ctl *c, struct json_object *doc)
+{
+    struct table *t = table_new("ID|ADDRESS|ROLE|STATE|>LAG|>CONTACT ms|>RTT ms");
+    for (size_t i = 0; i < doc_count(doc, "members"); i++) {
+        struct json_object *m = doc_element(doc, "members", i);
+        table_cell(t, TABLE_PLAIN, "%s", doc_text_or(m, "id", "-"));
+        table_cell(t, TABLE_PLAIN, "%s", doc_text_or(m, "addr", "-"));
+        table_cell(t, TABLE_PLAIN, "%s", member_role(m));
+        add_state(t, m);
+        add_number(t, m, "lag");
+        add_number(t, m, "last_contact_ms");
+        add_number(t, m, "rtt_ms");
+    }
+    if (doc_count(doc, "members") > 0)
+        table_print(t, c->color, stdout);
+    table_free(&t);
 }
 
 static void print_problems(const struct ctl *c, struct json_object *doc)
 {
     for (size_t i = 0; i < doc_count(doc, "problems"); i++) {
         struct json_object *p = doc_element(doc, "problems", i);
+        const char *fix = doc_text(p, "fix");
         printf("%sproblem:%s %s\n", table_color_start(c->color, TABLE_BAD),
-               table_color_end(c->color, TABLE_BAD), or_dash(doc_text(p, "message")));
-        if (doc_text(p, "fix"))
-            printf("    fix: %s\n", doc_text(p, "fix"));
+               table_color_end(c->color, TABLE_BAD), doc_text_or(p, "message", "-"));
+        if (fix)
+            printf("    fix: %s\n", fix);
     }
 }
 
@@ -67,15 +87,15 @@ static void print_status(const struct ctl *c, struct json_object *doc)
 {
     bool healthy = doc_bool(doc, "healthy");
     enum table_color color = healthy ? TABLE_GOOD : TABLE_BAD;
-    const char *leader = doc_text(doc, "leader");
-    struct table *t = table_new("ID|ADDRESS|ROLE|>LAG|>CONTACT ms");
-    printf("%s%s%s, failure tolerance %" PRIu64 "\n", table_color_start(c->color, color),
-           healthy ? "healthy" : "unhealthy", table_color_end(c->color, color),
-           doc_number(doc, "failure_tolerance"));
-    for (size_t i = 0; i < doc_count(doc, "members"); i++)
-        add_member(t, doc_element(doc, "members", i), leader);
-    table_print(t, c->color, stdout);
-    table_free(&t);
+    struct json_object *voters = doc_member(doc, "voters");
+    printf("%s%s%s", table_color_start(c->color, color), healthy ? "healthy" : "not healthy",
+           table_color_end(c->color, color));
+    if (doc_number(voters, "configured") > 0)
+        printf(": %" PRIu64 " of %" PRIu64 " voters are there, %" PRIu64 " more may be lost",
+               doc_number(voters, "alive"), doc_number(voters, "configured"),
+               doc_number(doc, "failure_tolerance"));
+    printf("\n");
+    print_members(c, doc);
     print_problems(c, doc);
 }
 
@@ -96,29 +116,33 @@ int cluster_status(struct ctl *c)
 
 /* ---- leader ---- */
 
+static struct json_object *find_leader(struct json_object *doc)
+{
+    for (size_t i = 0; i < doc_count(doc, "members"); i++) {
+        struct json_object *m = doc_element(doc, "members", i);
+        if (doc_bool(m, "leader"))
+            return m;
+    }
+    return NULL;
+}
+
 int leader_show(struct ctl *c)
 {
     struct json_object *doc;
     int status = fetch(c, "/v1/members", &doc);
     if (status != CTL_OK)
         return status;
-    const char *leader = doc_text(doc, "leader"), *addr = NULL;
-    for (size_t i = 0; leader && i < doc_count(doc, "members"); i++) {
-        struct json_object *m = doc_element(doc, "members", i);
-        const char *id = doc_text(m, "id");
-        if (id && strcmp(id, leader) == 0)
-            addr = doc_text(m, "addr");
-    }
+    struct json_object *leader = find_leader(doc);
     if (!leader) {
         status = ctl_fail(CTL_UNREACHABLE, "no leader is known");
     } else if (c->json) {
         struct json_object *out = json_object_new_object();
-        doc_add_text(out, "id", leader);
-        doc_add_text(out, "addr", addr);
+        doc_add_text(out, "id", doc_text(leader, "id"));
+        doc_add_text(out, "addr", doc_text(leader, "addr"));
         doc_print(out);
         json_object_put(out);
     } else {
-        printf("%s %s\n", leader, or_dash(addr));
+        printf("%s %s\n", doc_text_or(leader, "id", "-"), doc_text_or(leader, "addr", "-"));
     }
     json_object_put(doc);
     return status;
@@ -139,10 +163,15 @@ int leader_transfer(struct ctl *c)
     request_header(&r, "Content-Type: application/json");
     r.body = body, r.body_len = strlen(body);
     int status = client_send(c, &r, &a);
-    if (status == CTL_OK && c->json)
-        printf("%.*s\n", (int)a.body.len, (const char *)a.body.data);
-    else if (status == CTL_OK)
-        ctl_say(c, "another node leads now");
+    if (status == CTL_OK) {
+        struct json_object *doc = doc_parse(a.body.data, a.body.len);
+        if (c->json)
+            doc_print(doc);
+        else
+            ctl_say(c, "%s leads now",
+                    doc_text_or(doc_member(doc, "leader"), "id", "another node"));
+        json_object_put(doc);
+    }
     answer_free(&a);
     request_free(&r);
     return status;

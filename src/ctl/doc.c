@@ -43,6 +43,12 @@ const char *doc_text(struct json_object *doc, const char *name)
     return json_object_is_type(m, json_type_string) ? json_object_get_string(m) : NULL;
 }
 
+const char *doc_text_or(struct json_object *doc, const char *name, const char *absent)
+{
+    const char *text = doc_text(doc, name);
+    return text ? text : absent;
+}
+
 bool doc_bool(struct json_object *doc, const char *name)
 {
     struct json_object *m = doc_member(doc, name);

@@ -18,6 +18,8 @@ struct json_object *doc_parse(const void *p, size_t len);
 /* Borrowed from doc, which may be NULL. */
 struct json_object *doc_member(struct json_object *doc, const char *name);
 const char *doc_text(struct json_object *doc, const char *name);
+/* The same with a text for what is not there. */
+const char *doc_text_or(struct json_object *doc, const char *name, const char *absent);
 bool doc_bool(struct json_object *doc, const char *name);
 uint64_t doc_number(struct json_object *doc, const char *name);
 /* Elements of an array member; 0 when it is none. */

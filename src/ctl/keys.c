@@ -21,7 +21,8 @@
 static void print_value(const struct ctl *c, const struct buf *key, const struct answer *a)
 {
     if (!c->json) {
-        fwrite(a->body.data, 1, a->body.len, stdout);
+        if (a->body.len > 0)
+            fwrite(a->body.data, 1, a->body.len, stdout);
         return;
     }
     struct json_object *doc = json_object_new_object();

@@ -55,20 +55,25 @@ int member_find(const struct ctl *c, const char *text, char ret_id[UUID_TEXT_LEN
     return status;
 }
 
+const char *member_role(struct json_object *m)
+{
+    if (doc_bool(m, "leader"))
+        return "leader";
+    if (doc_bool(m, "becomes_voter"))
+        return "learner, votes when it has caught up";
+    return doc_text_or(m, "role", "-");
+}
+
 /* ---- list ---- */
 
 static void print_members(const struct ctl *c, struct json_object *doc)
 {
     struct table *t = table_new("ID|ADDRESS|ROLE");
-    const char *leader = doc_text(doc, "leader");
     for (size_t i = 0; i < doc_count(doc, "members"); i++) {
         struct json_object *m = doc_element(doc, "members", i);
-        const char *id = doc_text(m, "id"), *addr = doc_text(m, "addr"),
-                   *role = doc_text(m, "role");
-        bool leads = id && leader && strcmp(id, leader) == 0;
-        table_cell(t, TABLE_PLAIN, "%s", id ? id : "");
-        table_cell(t, TABLE_PLAIN, "%s", addr ? addr : "");
-        table_cell(t, TABLE_PLAIN, "%s%s", role ? role : "", leads ? ", leader" : "");
+        table_cell(t, TABLE_PLAIN, "%s", doc_text_or(m, "id", "-"));
+        table_cell(t, TABLE_PLAIN, "%s", doc_text_or(m, "addr", "-"));
+        table_cell(t, TABLE_PLAIN, "%s", member_role(m));
     }
     table_print(t, c->color, stdout);
     table_free(&t);
@@ -93,16 +98,26 @@ int member_list(struct ctl *c)
 
 /* ---- changes ---- */
 
+/* What was done; or what goes on without us, when the answer says so. */
+static void tell(const struct ctl *c, const struct answer *a, const char *who, const char *done)
+{
+    struct json_object *doc = doc_parse(a->body.data, a->body.len);
+    const char *message = doc_text(doc, "message");
+    if (c->json)
+        doc_print(doc);
+    else
+        ctl_say(c, "%s%s %s", who, message ? ":" : "", message ? message : done);
+    json_object_put(doc);
+}
+
 /* Sends r and says that it was done. */
 static int change(struct ctl *c, struct request *r, const char *who, const char *done)
 {
     struct answer a = {0};
     r->slow = true; /* until the node has caught up, or the new configuration is committed */
     int status = client_send(c, r, &a);
-    if (status == CTL_OK && c->json)
-        printf("%.*s\n", (int)a.body.len, (const char *)a.body.data);
-    else if (status == CTL_OK)
-        ctl_say(c, "%s %s", who, done);
+    if (status == CTL_OK)
+        tell(c, &a, who, done);
     answer_free(&a);
     request_free(r);
     return status;

@@ -45,6 +45,7 @@ class Done:
 def environment(nodes):
     env = {k: v for k, v in os.environ.items() if not k.startswith("CRABCLUSTER")}
     env["CRABCLUSTER_ENDPOINTS"] = ",".join(getattr(n, "bind", n) for n in nodes)
+    env["PATH"] = os.path.dirname(DAEMON) + ":" + env["PATH"]  # for a client of another build
     for name in ("http_proxy", "all_proxy"):  # what heeds these reaches nobody
         env[name] = "http://127.0.0.1:9"
     return env

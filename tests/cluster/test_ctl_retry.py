@@ -181,7 +181,7 @@ class ExitStatus(FakeTest):
 
 
 class Output(FakeTest):
-    MEMBERS = {"leader": "a", "members": [{"id": "a", "addr": "h:1", "role": "voter"}]}
+    MEMBERS = {"members": [{"id": "a", "addr": "h:1", "role": "voter", "leader": False}]}
 
     def on_terminal(self, nodes, *words, **more):
         """Standard output as a terminal got it."""
@@ -257,7 +257,13 @@ class Import(FakeTest):
 
     def test_import_of_one_key_twice_keeps_the_order(self):
         order = []
-        node = FakeNode(lambda m, p, h, body: (time.sleep(0.05), order.append(body), (200, WRITTEN))[2])
+
+        def answer(_method, _path, _headers, body):
+            time.sleep(0.03 * (8 - int(body)))  # all at once would end the other way round
+            order.append(body)
+            return 200, WRITTEN
+
+        node = FakeNode(answer)
         self.addCleanup(node.close)
         lines = b"".join(b'{"key":"same","value":"%d"}\n' % i for i in range(8))
         self.assertCode(ctl([node], "import", stdin=lines), OK)
