@@ -170,16 +170,27 @@ struct kv_base *state_base(struct state *s)
 
 /* ---- opening and closing ---- */
 
+static void set_defaults(struct state_options *o)
+{
+    if (!o->slice_bytes)
+        o->slice_bytes = STATE_SLICE_BYTES;
+    if (!o->merge_runs)
+        o->merge_runs = STATE_MERGE_RUNS;
+    if (!o->merge_wait_ms)
+        o->merge_wait_ms = STATE_MERGE_WAIT_MS;
+    if (!o->view_ms_max)
+        o->view_ms_max = STATE_VIEW_MS_MAX;
+    if (!o->await_ms_max)
+        o->await_ms_max = STATE_AWAIT_MS;
+}
+
 static struct state *new_state(const char *dir, uint64_t gen, const struct state_options *options)
 {
     static const struct kv_base_ops ops = {base_ref, base_unref, state_view_new};
     struct state *s = mem_zalloc(sizeof *s);
     s->base.ops = &ops;
     s->options = *options;
-    if (!s->options.view_ms_max)
-        s->options.view_ms_max = STATE_VIEW_MS_MAX;
-    if (!s->options.await_ms_max)
-        s->options.await_ms_max = STATE_AWAIT_MS;
+    set_defaults(&s->options);
     s->dir = state_generation_path(dir, gen);
     s->run_path = store_path(s->dir, "run.new");
     refs_init(&s->refs);

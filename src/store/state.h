@@ -7,10 +7,11 @@
  *
  * Life of a run: written by the caller to state_run_path(), synced; then
  * state_add_run() gives it its name, and it is durable and read from: the log
- * may be purged up to its position. The merging thread brings it into LMDB in
- * slices, each a transaction; the last one records its position and meta too.
- * Then it leaves the list and is deleted. A crash at any point goes on from
- * there: runs hold absolute values, and shadow what is half merged.
+ * may be purged up to its position. The merging thread brings several at a time
+ * into LMDB in slices, each a transaction; the last one records position and
+ * meta of the newest too. Then they leave the list and are deleted. A crash at
+ * any point goes on from there: runs hold absolute values, and shadow what is
+ * half merged.
  *
  * A generation begins empty, or with the run that a snapshot is. Which one
  * counts is recorded elsewhere; the others are deleted by state_remove_others().
@@ -27,8 +28,11 @@
 #include "kv/base.h"
 #include "kv/kv.h"
 
-#define STATE_RUNS_MAX    8
-#define STATE_VIEW_MS_MAX 60000
+#define STATE_RUNS_MAX      8
+#define STATE_VIEW_MS_MAX   60000
+#define STATE_SLICE_BYTES   (16 * MIB)
+#define STATE_MERGE_RUNS    (STATE_RUNS_MAX / 2)
+#define STATE_MERGE_WAIT_MS 60000
 
 struct state; /* opaque */
 
@@ -38,14 +42,18 @@ enum state_step {
     STATE_STEP_ADDED,   /* and is read from */
     STATE_STEP_SLICE,   /* a slice was committed, not the last one */
     STATE_STEP_MERGED,  /* the last slice was committed */
-    STATE_STEP_DROPPED, /* the run is not read from any more */
-    STATE_STEP_DELETED, /* its file is gone */
+    STATE_STEP_DROPPED, /* the runs are not read from any more */
+    STATE_STEP_DELETED, /* the file of one of them is gone */
     STATE_STEP_COMMIT,  /* a slice is about to be committed; an error here is the commit's */
 };
 
 struct state_options {
-    size_t map_bytes;         /* at first; 0: STORE_MAP_BYTES. It grows as the file does */
-    size_t slice_bytes;       /* about what a slice writes; 0: 16 MiB, some 4,000 random keys */
+    size_t map_bytes;   /* at first; 0: STORE_MAP_BYTES. It grows as the file does */
+    size_t slice_bytes; /* about what a slice writes at most; 0: STATE_SLICE_BYTES */
+    /* Where merging a run rewrites much for little, so many wait to be merged together, but none
+     * longer than so; see state_pace.c. 0: STATE_MERGE_RUNS, STATE_MERGE_WAIT_MS. */
+    unsigned merge_runs;
+    uint64_t merge_wait_ms;
     uint64_t view_ms_max;     /* 0: STATE_VIEW_MS_MAX */
     uint64_t await_ms_max;    /* between slices, for views from before; 0: 50 ms */
     uint64_t retry_ms;        /* after NO_SPACE; 0: 1 s */
@@ -57,7 +65,7 @@ struct state_options {
      * each file, and is not served; NULL: logs an error. */
     void (*fatal)(void *ctx, const char *text);
     void (*damaged)(void *ctx, const char *text);
-    /* A run was merged: there is room for another. NULL: nobody waits. */
+    /* Runs were merged: there is room for others. NULL: nobody waits. */
     void (*merged)(void *ctx);
     /* For tests, NULL otherwise. An error stops the calling thread there as a kill would; of
      * STATE_STEP_COMMIT it is what the commit gives. */

@@ -78,6 +78,7 @@ int state_db_failed(const struct state_db *db, struct buf *reason, const char *w
     X((m)->next_id)                                                                                \
     X((m)->meta_id)                                                                                \
     X((m)->meta_bytes)                                                                             \
+    X((m)->last_seq)                                                                               \
     X((m)->part_id)                                                                                \
     X((m)->part_bytes)
 

@@ -19,7 +19,7 @@
 #include "kv/kv.h"
 #include "store/state_record.h"
 
-#define STATE_FORMAT 1
+#define STATE_FORMAT 2
 
 struct state_mark {
     struct kv_pos pos; /* as of the last run merged whole */
@@ -30,7 +30,8 @@ struct state_mark {
     uint64_t next_id;
     uint64_t meta_id, meta_bytes; /* that run's meta, in chunks; id 0: none yet */
     uint32_t meta_crc;
-    /* The run after it, as far as it is merged. */
+    /* The runs after it that are at work, as far as they are merged. */
+    uint64_t last_seq;            /* of the newest of them; 0: none are */
     uint64_t part_id, part_bytes; /* chunks of the record that is being written; id 0: none */
     size_t key_len;               /* 0: nothing is merged yet */
     uint8_t key[LIMIT_KEY_BYTES]; /* the last record merged whole */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/dir.h"
 
@@ -183,7 +184,7 @@ int state_new_generation(const char *dir, uint64_t gen, const char *run_path, si
 int state_open_run(struct state *s, const char *path, uint64_t seq, struct state_run *ret_run,
                    struct buf *reason)
 {
-    struct state_run r = {.seq = seq};
+    struct state_run r = {.seq = seq, .since_ms = clock_now_ms()};
     struct buf meta = BUF_INIT;
     int err = run_open(path, RUN_REMEDY_NODE, &r.run, reason);
     if (err)
@@ -247,6 +248,17 @@ static int open_next(struct state *s, uint64_t seq, struct buf *reason)
     return err;
 }
 
+/* What is half merged is right only below all the runs that it is of. */
+static int check_at_work(const struct state *s, struct buf *reason)
+{
+    const struct state_mark *m = &s->mark;
+    if (m->last_seq == 0 || (m->last_seq > m->run_seq && m->last_seq - m->run_seq <= s->n_runs))
+        return 0;
+    buf_printf(reason, "%s lacks run-%" PRIu64 ", which is partly merged; " RUN_REMEDY_NODE, s->dir,
+               m->last_seq);
+    return ERR_CORRUPT;
+}
+
 int state_find_runs(struct state *s, struct buf *reason)
 {
     struct finding f = {.state = s, .reason = reason};
@@ -258,5 +270,5 @@ int state_find_runs(struct state *s, struct buf *reason)
     }
     for (uint64_t seq = s->mark.run_seq + 1; !err && f.n > 0 && seq <= f.last; seq++)
         err = open_next(s, seq, reason);
-    return err;
+    return err ? err : check_at_work(s, reason);
 }

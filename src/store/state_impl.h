@@ -22,8 +22,9 @@
 struct state_run {
     uint64_t seq;
     struct kv_pos pos;
-    struct run *run; /* a reference */
-    bool told;       /* of damage in it */
+    struct run *run;   /* a reference */
+    uint64_t since_ms; /* when it came, or was found at the start */
+    bool told;         /* of damage in it */
 };
 
 struct state {
@@ -104,6 +105,14 @@ void state_await_views(struct state *s);
 
 /* state_map.c: doubles the size to which the file may grow. False: there is no room for that. */
 bool state_grow_map(struct state *s);
+
+/* state_pace.c */
+/* With the lock held: how many runs, from the oldest on, are to be merged together now. */
+unsigned state_runs_due(const struct state *s);
+/* About how much the next slice may write. */
+size_t state_slice_bytes(const struct state *s);
+/* How long to rest after a slice that took so long. */
+uint64_t state_rest_us(struct state *s, uint64_t took_us);
 
 /* state_merge.c, state_scrub.c: the threads */
 void *state_merge_main(void *state);

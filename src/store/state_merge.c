@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * The merging thread: brings the oldest run into LMDB, slice by slice, and rests
- * after each as long as it took, unless many runs wait. In slices, because one
- * large transaction holds all it writes in memory, stalls the disk for the log
- * and lets the file grow to three times its data (measured, DESIGN.md).
+ * The merging thread: brings runs into LMDB, slice by slice, with rests between
+ * (state_pace.c says when). In slices, because one large transaction holds all
+ * it writes in memory, stalls the disk for the log and lets the file grow to
+ * three times its data (measured, DESIGN.md).
  *
- *  It also ends views that have grown too old.
+ * All runs that wait when it begins are merged in one pass, in key order, of each
+ * key the newest record only. Which they are is in the mark, so that after a
+ * restart it goes on with the same ones; they shadow what is half merged until
+ * the mark says that all of it is in, and leave the list together.
+ *
+ * It also ends views that have grown too old.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,33 +22,38 @@
 #include "store/state_impl.h"
 #include "store/state_write.h"
 
-#define SLICE_BYTES (16 * MIB)
 #define RETRY_MS    1000
 #define IDLE_US_MAX 1000000
-/* To pack costs as much as to write what lies between two records of the run. */
-#define PACK_RATIO   16
-#define N_RUNS_PACED 2 /* with more than these nothing rests */
+/* To pack costs as much as to write what lies between two records of the runs. */
+#define PACK_RATIO 16
 /* A disk with less room is full: LMDB says EIO when a write was cut short. */
 #define DISK_FULL_BYTES MIB
 
 struct merge {
     struct state *state;
-    struct state_run run; /* a reference; run.run NULL: none is at work */
-    struct kv_cursor *cursor;
+    struct state_run runs[STATE_RUNS_MAX]; /* at work, oldest first, with references */
+    unsigned n_runs;
+    struct kv_cursor *cursor; /* over all of them */
     struct kv_record record;
-    int at; /* 0: record is the next one; NOT_FOUND: all are in, the meta is next */
-    struct buf meta;
-    bool placed; /* the cursor stands at record, and meta was read */
+    int at;          /* 0: record is the next one; NOT_FOUND: all are in, the meta is next */
+    struct buf meta; /* the newest one's */
+    bool placed;     /* the cursor stands at record, and meta was read */
     bool map_full;
     bool told_no_space;
 };
 
-/* ---- the run at work ---- */
+/* ---- the runs at work ---- */
 
-static void leave_run(struct merge *m)
+static const struct state_run *newest(const struct merge *m)
+{
+    return &m->runs[m->n_runs - 1];
+}
+
+static void leave_runs(struct merge *m)
 {
     kv_cursor_close(&m->cursor);
-    run_unref(&m->run.run);
+    while (m->n_runs > 0)
+        run_unref(&m->runs[--m->n_runs].run);
     buf_free(&m->meta);
     m->placed = false;
 }
@@ -61,46 +71,56 @@ static int find_place(struct merge *m)
 }
 
 /* False: nothing to merge. */
-static bool take_run(struct merge *m)
+static bool take_runs(struct merge *m)
 {
     struct state *s = m->state;
+    struct kv_cursor *sources[STATE_RUNS_MAX];
     pthread_mutex_lock(&s->lock);
-    if (s->n_runs > 0) {
-        m->run = s->runs[0];
-        run_ref(m->run.run);
+    for (unsigned n = state_runs_due(s); m->n_runs < n; m->n_runs++) {
+        m->runs[m->n_runs] = s->runs[m->n_runs];
+        run_ref(m->runs[m->n_runs].run);
     }
     pthread_mutex_unlock(&s->lock);
-    if (m->run.run)
-        m->cursor = run_cursor(m->run.run);
+    for (unsigned i = 0; i < m->n_runs; i++)
+        sources[m->n_runs - 1 - i] = run_cursor(m->runs[i].run);
+    if (m->n_runs > 0)
+        m->cursor = kv_merge_new(sources, m->n_runs, true);
     return m->cursor;
 }
 
-/* Begins with the run, or goes on with it from the mark. */
+/* The run that CORRUPT is about, and *reason of it; NULL: none of them, so LMDB. */
+static const struct run *find_damaged(const struct merge *m, struct buf *reason)
+{
+    for (unsigned i = 0; i < m->n_runs; i++)
+        if (run_damage(m->runs[i].run, reason))
+            return m->runs[i].run;
+    return NULL;
+}
+
+/* Begins with the runs, or goes on with them from the mark. */
 static int place(struct merge *m, struct buf *reason)
 {
-    int err = run_meta(m->run.run, &m->meta, reason);
+    int err = run_meta(newest(m)->run, &m->meta, reason);
     if (err)
         return err;
     err = find_place(m);
     if (err)
-        run_damage(m->run.run, reason);
+        find_damaged(m, reason);
     m->placed = !err;
     return err;
 }
 
 /* ---- one slice ---- */
 
-static size_t slice_bytes(const struct state *s)
-{
-    return s->options.slice_bytes ? s->options.slice_bytes : SLICE_BYTES;
-}
-
 static bool is_worth_packing(const struct merge *m)
 {
-    return m->state->mark.n_keys / PACK_RATIO <= run_info(m->run.run).n_records;
+    uint64_t n_records = 0;
+    for (unsigned i = 0; i < m->n_runs; i++)
+        n_records += run_info(m->runs[i].run).n_records;
+    return m->state->mark.n_keys / PACK_RATIO <= n_records;
 }
 
-/* Writes what fits. *ret_whole: the run's meta too. */
+/* Writes what fits. *ret_whole: all, the meta too. */
 static int fill(struct merge *m, struct state_write *w, bool *ret_whole)
 {
     while (!m->at && state_write_record(w, &m->record))
@@ -108,10 +128,10 @@ static int fill(struct merge *m, struct state_write *w, bool *ret_whole)
     if (w->err || !m->at)
         return w->err;
     if (m->at != ERR_NOT_FOUND) {
-        run_damage(m->run.run, w->reason);
+        find_damaged(m, w->reason);
         return m->at;
     }
-    *ret_whole = state_write_end_run(w, m->run.seq, m->run.pos, m->meta.data, m->meta.len);
+    *ret_whole = state_write_end_runs(w, newest(m)->pos, m->meta.data, m->meta.len);
     return w->err;
 }
 
@@ -121,7 +141,8 @@ static int write_slice(struct merge *m, bool *ret_whole, struct buf *reason)
     struct state_write w;
     struct state_mark mark;
     bool whole = false;
-    state_write_begin(&w, &s->db, &s->mark, slice_bytes(s), is_worth_packing(m), reason);
+    state_write_begin(&w, &s->db, &s->mark, newest(m)->seq, state_slice_bytes(s),
+                      is_worth_packing(m), reason);
     int err = w.err ? w.err : fill(m, &w, &whole);
     if (!err)
         err = state_step(s, STATE_STEP_COMMIT);
@@ -142,44 +163,54 @@ static int write_slice(struct merge *m, bool *ret_whole, struct buf *reason)
     return 0;
 }
 
-/* The run is in LMDB as a whole: views need it no more, and then nobody does. */
-static int drop_run(struct merge *m)
+static int delete_file(struct state *s, uint64_t seq)
+{
+    char *path = state_run_name(s, seq);
+    if (unlink(path) != 0) /* harmless: the next open tries again */
+        LOG_WARN("cannot delete %s: %s", path, strerror(errno));
+    mem_free(path);
+    return state_step(s, STATE_STEP_DELETED);
+}
+
+/* The runs are in LMDB as a whole: views need them no more, and then nobody does. */
+static int drop_runs(struct merge *m)
 {
     struct state *s = m->state;
+    struct state_run dropped[STATE_RUNS_MAX];
+    unsigned n = m->n_runs;
     int err = state_step(s, STATE_STEP_MERGED);
     if (err)
         return err;
     pthread_mutex_lock(&s->lock);
-    struct state_run dropped = s->runs[0];
-    s->n_runs--;
-    memmove(&s->runs[0], &s->runs[1], s->n_runs * sizeof s->runs[0]);
+    memcpy(dropped, s->runs, n * sizeof dropped[0]);
+    s->n_runs -= n;
+    memmove(&s->runs[0], &s->runs[n], s->n_runs * sizeof s->runs[0]);
     pthread_mutex_unlock(&s->lock);
-    run_unref(&dropped.run);
-    leave_run(m);
+    for (unsigned i = 0; i < n; i++)
+        run_unref(&dropped[i].run);
+    leave_runs(m);
     err = state_step(s, STATE_STEP_DROPPED);
     if (err)
         return err;
-    char *path = state_run_name(s, dropped.seq);
-    if (unlink(path) != 0) /* harmless: the next open tries again */
-        LOG_WARN("cannot delete %s: %s", path, strerror(errno));
-    mem_free(path);
     if (s->options.merged)
         s->options.merged(s->options.ctx);
-    return state_step(s, STATE_STEP_DELETED);
+    for (unsigned i = 0; !err && i < n; i++)
+        err = delete_file(s, dropped[i].seq);
+    return err;
 }
 
-/* NOT_FOUND: there is no run. */
+/* NOT_FOUND: there is nothing to do. */
 static int merge_some(struct merge *m, struct buf *reason)
 {
     bool whole = false;
-    if (!m->cursor && !take_run(m))
+    if (!m->cursor && !take_runs(m))
         return ERR_NOT_FOUND;
     int err = m->placed ? 0 : place(m, reason);
     if (!err)
         err = write_slice(m, &whole, reason);
     if (err)
         return err;
-    return whole ? drop_run(m) : state_step(m->state, STATE_STEP_SLICE);
+    return whole ? drop_runs(m) : state_step(m->state, STATE_STEP_SLICE);
 }
 
 /* ---- failures ---- */
@@ -218,7 +249,7 @@ static bool survives(struct merge *m, int err, const char *text, uint64_t *ret_r
 {
     struct state *s = m->state;
     if (err == ERR_NO_SPACE || (err == ERR_IO && disk_is_full(s))) {
-        leave_run(m);
+        leave_runs(m);
         if (m->map_full && state_grow_map(s)) {
             *ret_rest_us = 0;
             return true;
@@ -228,25 +259,16 @@ static bool survives(struct merge *m, int err, const char *text, uint64_t *ret_r
         *ret_rest_us = (s->options.retry_ms ? s->options.retry_ms : RETRY_MS) * 1000;
         return true;
     }
+    struct buf again = BUF_INIT;
     if (err == ERR_CORRUPT)
-        state_tell_damage(s, m->run.run, text);
+        state_tell_damage(s, find_damaged(m, &again), text);
     else if (err != ERR_SHUTDOWN)
         state_die(s, text);
+    buf_free(&again);
     return false;
 }
 
 /* ---- the thread ---- */
-
-/* How long to rest after a slice that took so long. */
-static uint64_t rest_us(struct state *s, uint64_t took_us)
-{
-    pthread_mutex_lock(&s->lock);
-    if (took_us > s->stats.slice_us_max)
-        s->stats.slice_us_max = took_us;
-    bool many = s->n_runs > N_RUNS_PACED;
-    pthread_mutex_unlock(&s->lock);
-    return many ? 0 : took_us;
-}
 
 /* So that a view is not much older than it may be when it is looked at. */
 static uint64_t idle_us(const struct state *s)
@@ -265,7 +287,7 @@ static bool work(struct merge *m, uint64_t *ret_rest_us)
     bool goes_on = true;
     if (!err) {
         tell_space(m, false);
-        *ret_rest_us = rest_us(m->state, clock_now_us() - start_us);
+        *ret_rest_us = state_rest_us(m->state, clock_now_us() - start_us);
     } else if (err != ERR_NOT_FOUND) {
         goes_on = survives(m, err, buf_str(&reason), ret_rest_us);
     }
@@ -286,6 +308,6 @@ void *state_merge_main(void *state)
         if (goes_on)
             goes_on = work(&m, &pause_us);
     }
-    leave_run(&m);
+    leave_runs(&m);
     return NULL;
 }

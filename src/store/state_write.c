@@ -10,8 +10,10 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 
-/* What a small record costs at most: a page of its own is written for it. */
+/* What a small record costs at most: a page of its own is written for it; and what it costs beside
+ * others in a page that is written anyway: no more than memory that it takes up. */
 #define RECORD_COST 4096
+#define BESIDE_COST 32
 /* How many are taken out at once: many, for the last page of them may be split. */
 #define TAKE_ITEMS 1000
 #define TAKE_BYTES (256 * KIB)
@@ -27,10 +29,12 @@ static void fail(struct state_write *w, const char *what, int rc)
 }
 
 void state_write_begin(struct state_write *w, struct state_db *db, const struct state_mark *mark,
-                       size_t bytes_max, bool packs, struct buf *reason)
+                       uint64_t last_seq, size_t bytes_max, bool packs, struct buf *reason)
 {
+    ASSERT(last_seq > mark->run_seq && (!mark->last_seq || mark->last_seq == last_seq));
     *w = (struct state_write){
         .db = db, .mark = *mark, .bytes_max = bytes_max, .packs = packs, .reason = reason};
+    w->mark.last_seq = last_seq;
     fail(w, "a slice", mdb_txn_begin(db->env, NULL, 0, &w->txn));
     if (!w->err)
         fail(w, "the table of keys", mdb_cursor_open(w->txn, db->keys, &w->keys));
@@ -210,17 +214,37 @@ static void delete_record(struct state_write *w, MDB_val key)
     }
     if (rc != MDB_NOTFOUND)
         fail(w, "the table of keys", rc);
+    w->bytes += RECORD_COST;
     delete_old_chunks(w, &old);
 }
 
-/* Whether the record's place is there and as large as it must be. */
-static bool has_place(struct state_write *w, MDB_val key, size_t len)
+/* A record replaced another one's item: was the page copied for it, or before? */
+static void count_page(struct state_write *w, const void *item_before)
 {
-    MDB_val item;
-    int rc = mdb_cursor_get(w->keys, &key, &item, MDB_SET_KEY);
+    MDB_val key, item;
+    int rc = mdb_cursor_get(w->keys, &key, &item, MDB_GET_CURRENT);
+    fail(w, "the table of keys", rc);
+    w->bytes += !rc && item.mv_data == item_before ? BESIDE_COST : RECORD_COST;
+}
+
+/* Most of what is written was there before and is as large: true, if it is done with that. */
+static bool replace_item(struct state_write *w, MDB_val key, MDB_val new_item,
+                         struct state_record *ret_old)
+{
+    /* LMDB's own key is in the page, and would move in it under what puts it there again. */
+    MDB_val found = key, item;
+    int rc = mdb_cursor_get(w->keys, &found, &item, MDB_SET_KEY);
+    if (!rc && item.mv_size == new_item.mv_size) {
+        forget(w, &key, &item, ret_old);
+        if (!w->err)
+            fail(w, "the table of keys", mdb_cursor_put(w->keys, &key, &new_item, MDB_CURRENT));
+        if (!w->err)
+            count_page(w, item.mv_data);
+        return true;
+    }
     if (rc != MDB_NOTFOUND)
         fail(w, "the table of keys", rc);
-    return !rc && item.mv_size == len;
+    return w->err != 0;
 }
 
 static void put_item(struct state_write *w, MDB_val key, MDB_val new_item, struct state_record *old)
@@ -241,11 +265,15 @@ static void put_record(struct state_write *w, MDB_val key, struct state_record *
     uint8_t bytes[STATE_ITEM_BYTES_MAX];
     struct state_record old = {0};
     size_t len = state_record_encode(r, key.mv_data, key.mv_size, bytes);
-    if (w->packs && !has_taken(w) && !has_place(w, key, len) && !w->err)
-        take_from(w, key);
-    put_back(w, &key, &old);
-    if (!w->err)
-        put_item(w, key, (MDB_val){len, bytes}, &old);
+    MDB_val item = {len, bytes};
+    if (has_taken(w) || !replace_item(w, key, item, &old)) {
+        if (w->packs && !has_taken(w))
+            take_from(w, key);
+        put_back(w, &key, &old);
+        if (!w->err)
+            put_item(w, key, item, &old);
+        w->bytes += has_taken(w) ? key.mv_size + item.mv_size + BESIDE_COST : RECORD_COST;
+    }
     w->mark.n_keys++;
     w->mark.bytes += key.mv_size + r->value.len;
     w->mark.sum += r->crc;
@@ -272,22 +300,22 @@ bool state_write_record(struct state_write *w, const struct kv_record *record)
     ASSERT(record->key_len <= sizeof m->key);
     memcpy(m->key, record->key, record->key_len);
     m->key_len = record->key_len;
-    w->bytes += RECORD_COST;
     return !w->err;
 }
 
-bool state_write_end_run(struct state_write *w, uint64_t run_seq, struct kv_pos pos,
-                         const void *meta, size_t meta_len)
+bool state_write_end_runs(struct state_write *w, struct kv_pos pos, const void *meta,
+                          size_t meta_len)
 {
     struct state_mark *m = &w->mark;
     uint64_t id, old_id = m->meta_id, old_bytes = m->meta_bytes;
     if (w->err || !put_chunks(w, meta, meta_len, &id))
         return false;
-    ASSERT(run_seq == m->run_seq + 1 && pos.index >= m->pos.index);
+    ASSERT(m->last_seq > m->run_seq && pos.index >= m->pos.index);
     m->meta_id = id;
     m->meta_bytes = meta_len;
     m->meta_crc = crc32c(0, meta, meta_len);
-    m->run_seq = run_seq;
+    m->run_seq = m->last_seq;
+    m->last_seq = 0;
     m->pos = pos;
     m->key_len = 0;
     if (old_id)

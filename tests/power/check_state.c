@@ -61,6 +61,7 @@ static int open_generation(struct check *c)
 {
     struct state_options options = {.map_bytes = HISTORY_MAP_BYTES,
                                     .slice_bytes = 64 * KIB,
+                                    .merge_runs = 1,
                                     .fatal = on_trouble,
                                     .damaged = on_trouble,
                                     .merged = on_merged,

@@ -249,6 +249,7 @@ static void open_state(struct run *r)
     struct buf reason = BUF_INIT;
     struct state_options options = {.map_bytes = HISTORY_MAP_BYTES,
                                     .slice_bytes = r->work->slice_bytes,
+                                    .merge_runs = 1, /* and those that came meanwhile */
                                     .fatal = on_trouble,
                                     .damaged = on_trouble,
                                     .step = on_step,

@@ -94,6 +94,7 @@ int state_fixture_setup(void **state)
     pthread_cond_init(&f->more, NULL);
     f->options = (struct state_options){.map_bytes = 256 * MIB,
                                         .slice_bytes = 64 * KIB,
+                                        .merge_runs = 1,
                                         .retry_ms = 5,
                                         .fatal = on_fatal,
                                         .damaged = on_damaged,

@@ -51,34 +51,6 @@ static void test_run_is_read_when_added_and_after_a_restart(void **state)
     assert_int_equal(state_stats(f->state).n_runs, 3);
 }
 
-static void test_merged_run_is_in_the_state_and_its_file_is_gone(void **state)
-{
-    struct state_fixture *f = *state;
-    fixture_add(f, 0, MODEL_KEYS - 1, 80);
-    fixture_add(f, 0, MODEL_KEYS - 1, 50);
-    state_start(f->state);
-    fixture_wait_merged(f);
-    fixture_wait_steps(f, STATE_STEP_DELETED, 2);
-    assert_false(exists(fixture_state_path(f, "run-1")));
-    assert_false(exists(fixture_state_path(f, "run-2")));
-    assert_true(f->n_steps[STATE_STEP_SLICE] > 4);
-    assert_int_equal(f->n_merged, 2);
-    fixture_check(f);
-    struct state_stats stats = state_stats(f->state);
-    uint64_t n = 0, bytes = 0;
-    for (unsigned i = 0; i < MODEL_KEYS; i++) {
-        size_t len;
-        fixture_key(i, &len);
-        n += f->model[i].present;
-        bytes += f->model[i].present ? len + f->model[i].len : 0;
-    }
-    assert_int_equal(stats.n_keys, n);
-    assert_int_equal(stats.bytes, bytes);
-    assert_int_equal(state_scrub(f->state, &f->reason), 0);
-    fixture_state_reopen(f);
-    fixture_check(f);
-}
-
 static void test_empty_run_moves_the_position(void **state)
 {
     struct state_fixture *f = *state;
@@ -393,61 +365,6 @@ static void test_map_grows_when_it_is_full_and_ends_long_views(void **state)
     fixture_check(f);
 }
 
-static void test_file_does_not_grow_under_overwriting(void **state)
-{
-    struct state_fixture *f = *state;
-    uint64_t settled = 0, last = 0;
-    state_start(f->state);
-    for (int round = 0; round < 30; round++) {
-        fixture_add(f, 0, MODEL_KEYS - 1, 100);
-        fixture_wait_merged(f);
-        last = state_stats(f->state).used_bytes;
-        if (round < 15 && last > settled)
-            settled = last;
-    }
-    assert_true(last <= settled + settled / 10);
-}
-
-/* Every 4th of 40,000 keys, from first on, scattered over all of them. */
-static void add_scattered(struct state_fixture *f, unsigned first)
-{
-    static const uint8_t value[32] = {1};
-    uint8_t meta[16] = {0};
-    struct run_writer *w;
-    assert_int_equal(run_writer_new(state_run_path(f->state), &w, &f->reason), 0);
-    for (unsigned i = first; i < 40000; i += 4) {
-        char key[20];
-        struct kv_record r = {.key = (const uint8_t *)key,
-                              .value = {.data = value,
-                                        .len = sizeof value,
-                                        .revision = 5,
-                                        .create_revision = 5,
-                                        .version = 1}};
-        r.key_len = (size_t)snprintf(key, sizeof key, "scattered-%06u", i);
-        run_writer_put(w, &r);
-    }
-    assert_int_equal(run_writer_finish(&w, meta, sizeof meta, NULL, &f->reason), 0);
-    assert_int_equal(state_add_run(f->state, &f->reason), 0);
-}
-
-static void test_scattered_insertions_leave_the_pages_full(void **state)
-{
-    struct state_fixture *f = *state;
-    f->options.slice_bytes = MIB;
-    fixture_state_reopen(f);
-    state_start(f->state);
-    for (unsigned first = 0; first < 4; first++) {
-        add_scattered(f, first);
-        fixture_wait_merged(f);
-    }
-    struct state_stats stats = state_stats(f->state);
-    assert_int_equal(stats.n_keys, 40000);
-    if (stats.used_bytes > 2 * stats.bytes)
-        fail_msg("%lu bytes of file for %lu", (unsigned long)stats.used_bytes,
-                 (unsigned long)stats.bytes);
-    assert_int_equal(state_scrub(f->state, &f->reason), 0);
-}
-
 /* ---- generations ---- */
 
 static void test_generation_is_replaced_whole_and_others_are_removed(void **state)
@@ -499,7 +416,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_new_generation_is_empty_at_position_zero),
         TEST(test_run_is_read_when_added_and_after_a_restart),
-        TEST(test_merged_run_is_in_the_state_and_its_file_is_gone),
         TEST(test_empty_run_moves_the_position),
         TEST(test_tombstones_delete_here_and_there),
         TEST(test_large_values_of_all_lengths_come_back),
@@ -516,8 +432,6 @@ int main(void)
         TEST(test_full_disk_is_waited_for),
         TEST(test_failed_write_ends_the_process),
         TEST(test_map_grows_when_it_is_full_and_ends_long_views),
-        TEST(test_file_does_not_grow_under_overwriting),
-        TEST(test_scattered_insertions_leave_the_pages_full),
         TEST(test_generation_is_replaced_whole_and_others_are_removed),
         TEST(test_generation_that_is_missing_is_not_found),
     };

@@ -32,9 +32,17 @@ static void check_after_kill(struct state_fixture *f)
     assert_int_equal(f->n_fatal + f->n_damaged, 0);
 }
 
-/* Two runs over one that is merged, killed at the step when it comes for the (after + 1)th time.
- * False: it does not come so often. */
-static bool kill_at(struct state_fixture *f, enum state_step step, int after)
+/* False: it was killed. */
+static bool add_unless_killed(struct state_fixture *f)
+{
+    int err = fixture_try_add(f, 0, MODEL_KEYS - 1, 60);
+    assert_true(!err || (err == ERR_SHUTDOWN && f->killed));
+    return !err;
+}
+
+/* Over a run that is merged, so many that are merged together, and one that comes meanwhile;
+ * killed at the step when it comes for the (after + 1)th time. False: it does not come so often. */
+static bool kill_at(struct state_fixture *f, unsigned together, enum state_step step, int after)
 {
     memset(f->model, 0, sizeof f->model);
     f->rng.state = 77;
@@ -46,33 +54,46 @@ static bool kill_at(struct state_fixture *f, enum state_step step, int after)
     state_start(f->state);
     fixture_add(f, 0, MODEL_KEYS - 1, 90);
     fixture_wait_merged(f);
-    pthread_mutex_lock(&f->lock);
+    fixture_state_reopen(f);
     f->kill_step = (int)step;
     f->kill_after = after;
-    pthread_mutex_unlock(&f->lock);
-    for (int i = 0; i < 2 && !f->killed; i++) {
-        int err = fixture_try_add(f, 0, MODEL_KEYS - 1, 60);
-        assert_true(!err || (err == ERR_SHUTDOWN && f->killed));
+    bool goes_on = true;
+    for (unsigned i = 0; i < together && goes_on; i++)
+        goes_on = add_unless_killed(f);
+    if (goes_on) {
+        memset(f->n_steps, 0, sizeof f->n_steps);
+        state_start(f->state);
+        fixture_wait_steps(f, STATE_STEP_COMMIT, 1);
+        add_unless_killed(f);
+        fixture_wait_merged(f);
     }
-    fixture_wait_merged(f);
     state_close(&f->state);
     return f->killed;
 }
 
-static void test_kill_at_every_step_loses_nothing(void **state)
+static void kill_at_every_step(struct state_fixture *f, unsigned together)
 {
-    struct state_fixture *f = *state;
     unsigned n_killed = 0;
     f->options.slice_bytes = 200 * KIB;
     for (int step = 0; step <= STATE_STEP_COMMIT; step++) {
         int after = 0;
-        for (; kill_at(f, (enum state_step)step, after); after++)
+        for (; kill_at(f, together, (enum state_step)step, after); after++)
             check_after_kill(f);
         assert_true(after > 0); /* each step comes */
         n_killed += (unsigned)after;
         check_after_kill(f);
     }
     assert_true(n_killed > 15);
+}
+
+static void test_kill_at_every_step_loses_nothing(void **state)
+{
+    kill_at_every_step(*state, 1);
+}
+
+static void test_kill_at_every_step_of_a_merge_of_three_loses_nothing(void **state)
+{
+    kill_at_every_step(*state, 3);
 }
 
 /* ---- at random ---- */
@@ -269,6 +290,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_kill_at_every_step_loses_nothing),
+        TEST(test_kill_at_every_step_of_a_merge_of_three_loses_nothing),
         TEST(test_random_life_gives_what_was_added),
         TEST(test_readers_during_merging_see_one_round),
     };

@@ -261,7 +261,7 @@ static void test_other_format_is_refused_by_name(void **state)
     make_merged(f, 300);
     spoil_tables(f, set_format);
     assert_int_equal(fixture_state_try_open(f), ERR_VERSION);
-    assert_non_null(strstr(buf_str(&f->reason), "has format 2"));
+    assert_non_null(strstr(buf_str(&f->reason), "has format 3"));
 }
 
 /* A transaction that left the mark as it was is none of ours: so would an older
@@ -325,10 +325,24 @@ static void test_damaged_run_is_told_and_not_served_and_not_merged(void **state)
     view->ops->close(view);
     assert_told(f, fixture_state_path(f, "run-2"), "");
     state_start(f->state);
-    fixture_wait_steps(f, STATE_STEP_DELETED, 1); /* run-1 */
     usleep(50000);
-    assert_int_equal(state_stats(f->state).n_runs, 1);
+    assert_int_equal(state_stats(f->state).n_runs, 2);
+    assert_int_equal(f->n_steps[STATE_STEP_MERGED], 0);
     assert_told(f, fixture_state_path(f, "run-2"), "");
+}
+
+static void test_run_that_is_missing_and_partly_merged_is_refused(void **state)
+{
+    struct state_fixture *f = *state;
+    fixture_add(f, 0, MODEL_KEYS - 1, 90);
+    fixture_add(f, 0, MODEL_KEYS - 1, 90);
+    f->kill_step = STATE_STEP_SLICE;
+    state_start(f->state);
+    fixture_wait_merged(f);
+    state_close(&f->state);
+    assert_int_equal(unlink(fixture_state_path(f, "run-2")), 0);
+    assert_int_equal(fixture_state_try_open(f), ERR_CORRUPT);
+    assert_non_null(strstr(buf_str(&f->reason), "lacks run-2, which is partly merged"));
 }
 
 static void test_run_that_is_missing_between_others_is_refused(void **state)
@@ -370,6 +384,7 @@ int main(void)
         TEST(test_any_byte_of_a_record_that_is_flipped_is_noticed),
         TEST(test_damaged_run_is_told_and_not_served_and_not_merged),
         TEST(test_run_that_is_missing_between_others_is_refused),
+        TEST(test_run_that_is_missing_and_partly_merged_is_refused),
         TEST(test_run_that_is_cut_short_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
