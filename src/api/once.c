@@ -10,10 +10,11 @@
 #include "base/bytes.h"
 #include "kv/command.h"
 
-#define SHA256_BYTES        32
-#define FULL_RETRY_AFTER_S  60                              /* it empties slowly */
-#define QUERY_OF_NO_MEANING (QUERY_V1 | QUERY_BIT(KEY_B64)) /* how to wait and to print; the key   \
-                                                             */
+#define SHA256_BYTES       32
+#define FULL_RETRY_AFTER_S 60 /* it empties slowly */
+#define QUERY_OF_NO_MEANING                                                                        \
+    (QUERY_V1 | QUERY_BIT(KEY_B64)) /* how to wait and to print; the key                           \
+                                     */
 
 bool once_check(struct http_exchange *x)
 {
@@ -23,8 +24,8 @@ bool once_check(struct http_exchange *x)
     size_t len = strlen(key);
     if (x->headers.two_idempotency_keys)
         reply_bad_request(x, "more than one Idempotency-Key");
-    else if (len == 0 || len > KV_ONCE_NAME_MAX)
-        reply_bad_request(x, "an Idempotency-Key has 1 to %d bytes", KV_ONCE_NAME_MAX);
+    else if (len == 0 || len > LIMIT_ONCE_NAME_BYTES)
+        reply_bad_request(x, "an Idempotency-Key has 1 to %d bytes", LIMIT_ONCE_NAME_BYTES);
     return x->status == 0;
 }
 

@@ -19,6 +19,12 @@
 #define LIMIT_REMOVE_KEYS        250000     /* removed by one prefix */
 #define LIMIT_COMMAND_OVERHEAD   (64 * KIB) /* of a command beyond its keys and values */
 
+/* Writes that clients named (Idempotency-Key), and their answers, of which the last one may go
+ * beyond. */
+#define LIMIT_ONCE_NAME_BYTES 64
+#define LIMIT_ONCE_RECORDS    100000
+#define LIMIT_ONCE_BYTES      (16 * MIB)
+
 /* Cluster. */
 #define LIMIT_MEMBERS        32
 #define LIMIT_PEERS          LIMIT_MEMBERS

@@ -97,7 +97,7 @@ size_t kv_origin_encode(const struct kv_origin *origin, uint8_t out[KV_ORIGIN_BY
 
 void kv_once_encode(const struct kv_once *once, struct buf *out)
 {
-    ASSERT(once->name_len >= 1 && once->name_len <= KV_ONCE_NAME_MAX);
+    ASSERT(once->name_len >= 1 && once->name_len <= LIMIT_ONCE_NAME_BYTES);
     buf_put_u8(out, KV_ONCE);
     buf_put_string(out, once->name, once->name_len);
     buf_append(out, once->fingerprint, sizeof once->fingerprint);
@@ -200,7 +200,7 @@ static int check_ops(struct bytes_reader ops, enum kv_kind kind, size_t n_ops)
 
 static int read_once(struct bytes_reader *r, struct kv_once *once)
 {
-    int err = read_string(r, KV_ONCE_NAME_MAX, &once->name, &once->name_len);
+    int err = read_string(r, LIMIT_ONCE_NAME_BYTES, &once->name, &once->name_len);
     if (err)
         return err;
     const uint8_t *fingerprint = bytes_read(r, KV_FINGERPRINT_BYTES);

@@ -68,14 +68,13 @@ enum kv_kind {
     KV_CLOCK = 4,  /* so much time has passed; has no session: a leader puts it into its own log */
 };
 
-#define KV_ONCE_NAME_MAX     64
 #define KV_FINGERPRINT_BYTES 16
 #define KV_ELAPSED_MAX_MS    ((uint64_t)1 << 40)
 
 /* The name under which a client may send the same request again, through any node, and what tells
  * it from others: the first answer is given again (kv/idempotency.h). */
 struct kv_once {
-    const uint8_t *name; /* borrowed; 1 to KV_ONCE_NAME_MAX bytes */
+    const uint8_t *name; /* borrowed; 1 to LIMIT_ONCE_NAME_BYTES bytes */
     size_t name_len;     /* 0: the command has no name */
     uint8_t fingerprint[KV_FINGERPRINT_BYTES];
 };

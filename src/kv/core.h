@@ -53,7 +53,7 @@ struct kv {
     struct session_table *sessions;
     struct once_table *once;
     struct kv_once once_pending; /* of the command that is being carried out; its name is here: */
-    uint8_t once_name[KV_ONCE_NAME_MAX];
+    uint8_t once_name[LIMIT_ONCE_NAME_BYTES];
     struct removal removal;
     struct kv_replay *replay;    /* replay.c's; NULL: nothing was gathered */
     struct memtable_place *near; /* records_find() goes on from here; NULL: from the top */

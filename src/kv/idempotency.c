@@ -111,7 +111,7 @@ int once_find(const struct once_table *t, const struct kv_once *once,
 
 bool once_is_full(const struct once_table *t)
 {
-    return t->n >= KV_ONCE_RECORDS_MAX || t->bytes >= KV_ONCE_BYTES_MAX;
+    return t->n >= LIMIT_ONCE_RECORDS || t->bytes >= LIMIT_ONCE_BYTES;
 }
 
 /* Takes the answer's bytes. */
@@ -217,7 +217,7 @@ static bool record_decode(struct bytes_reader *r, struct kv_pos applied, struct 
 {
     struct kv_once once;
     struct session_answer answer;
-    once.name = bytes_read_string(r, KV_ONCE_NAME_MAX, &once.name_len);
+    once.name = bytes_read_string(r, LIMIT_ONCE_NAME_BYTES, &once.name_len);
     const uint8_t *fingerprint = bytes_read(r, KV_FINGERPRINT_BYTES);
     uint64_t time = bytes_read_varint(r);
     if (!bytes_reader_ok(r) || once.name_len == 0 || time > 1 + t->now_ms)
@@ -236,7 +236,7 @@ int once_table_decode(struct bytes_reader *r, struct kv_pos applied, struct once
     struct once_table *t = once_table_new();
     t->now_ms = bytes_read_varint(r);
     uint64_t n = bytes_read_varint(r);
-    bool good = bytes_reader_ok(r) && n <= KV_ONCE_RECORDS_MAX && t->now_ms <= CLOCK_MAX;
+    bool good = bytes_reader_ok(r) && n <= LIMIT_ONCE_RECORDS && t->now_ms <= CLOCK_MAX;
     for (uint64_t i = 0; i < n && good; i++)
         good = record_decode(r, applied, t);
     if (!good) {

@@ -15,9 +15,7 @@
 
 #include "kv/session.h"
 
-#define KV_ONCE_KEEP_MS     (10 * 60 * 1000)
-#define KV_ONCE_RECORDS_MAX 100000
-#define KV_ONCE_BYTES_MAX   (16 * MIB) /* of answers; the last one may go beyond */
+#define KV_ONCE_KEEP_MS (10 * 60 * 1000)
 
 /* What one clock and one command forget at most: an apply is to be short. */
 #define KV_ONCE_PER_CLOCK   4096

@@ -64,7 +64,7 @@ static void choose_size(struct sim *s, struct op *op)
 
 static void put_name(const struct op *op, uint64_t id, struct buf *body)
 {
-    char name[KV_ONCE_NAME_MAX];
+    char name[LIMIT_ONCE_NAME_BYTES];
     struct kv_once once = {.name = (const uint8_t *)name};
     once.name_len = (size_t)snprintf(name, sizeof name, "%llu", ull(op->name));
     bytes_put_be(once.fingerprint, id, 8);

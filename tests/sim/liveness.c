@@ -254,14 +254,15 @@ static void require_all(struct sim *s, unsigned mask, uint64_t limit_us, bool la
     }
 }
 
-/* The cluster's clock leaps, as if it had been led for so long. */
+/* The cluster's clock leaps, as if it had been led for so long: a name that is forgotten by what
+ * was told before it, not after it, goes too soon then. */
 static void leap(struct sim *s, unsigned mask, uint64_t limit_us)
 {
     wait_settled(s, mask, limit_us);
     int leader = settled(s, mask);
     struct buf b = BUF_INIT;
     struct raft_pos pos;
-    kv_clock_encode(SIM_LEAP_MS, &b);
+    kv_clock_encode(SIM_LEAP_MS + sim_random(s, 0, 30000), &b);
     struct raft_entry *e =
         raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){0, 0}, (uint32_t)b.len);
     memcpy(e->data, b.data, b.len);

@@ -271,7 +271,7 @@ static void commit_clock(struct sim *s, uint64_t term, uint64_t elapsed_ms)
 {
     struct model *m = s->model;
     size_t kept = 0;
-    if (elapsed_ms != SIM_LEAP_MS)
+    if (elapsed_ms < SIM_LEAP_MS)
         check_clock(s, term, elapsed_ms);
     m->clock_ms += elapsed_ms;
     for (size_t i = 0; i < m->n_once; i++) {

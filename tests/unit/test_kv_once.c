@@ -248,7 +248,7 @@ static void test_once_forgets_many_in_bounded_steps(void **state)
 static void test_once_full_table_refuses_and_changes_nothing(void **state)
 {
     struct fixture *f = *state;
-    add_many(f, KV_ONCE_RECORDS_MAX);
+    add_many(f, LIMIT_ONCE_RECORDS);
     struct kv_result r = apply_named_seq(f, f->seq + 1, "late", 1, incr_op("n", 1));
     assert_int_equal(r.err, ERR_OVERLOADED);
     restore(f);
@@ -266,10 +266,10 @@ static void test_once_answers_are_bounded_all_together(void **state)
 {
     struct fixture *f = *state;
     struct kv_op op = op_on(KV_OP_SET, "big");
-    uint8_t *value = mem_zalloc(KV_ONCE_BYTES_MAX / 2);
+    uint8_t *value = mem_zalloc(LIMIT_ONCE_BYTES / 2);
     char name[16];
     op.value = value;
-    op.value_len = KV_ONCE_BYTES_MAX / 2;
+    op.value_len = LIMIT_ONCE_BYTES / 2;
     for (unsigned i = 0; i < 2; i++) {
         apply_seq(f, i + 1, op);
         snprintf(name, sizeof name, "%u", i);
@@ -279,7 +279,7 @@ static void test_once_answers_are_bounded_all_together(void **state)
     restore(f);
     assert_int_equal(apply_named(f, "small", 1, set_op("k", "v")).err, ERR_OVERLOADED);
     struct kv_result r = apply_named(f, "0", 1, op_on(KV_OP_DELETE, "big"));
-    assert_int_equal(item_of(&r).value_len, KV_ONCE_BYTES_MAX / 2);
+    assert_int_equal(item_of(&r).value_len, LIMIT_ONCE_BYTES / 2);
     mem_free(value);
 }
 
@@ -342,7 +342,7 @@ static void test_once_table_that_no_log_gives_is_corrupt(void **state)
         {ERR_CORRUPT, 9, 2, {{"a", 1, 0}, {"b", 11, 0}}}, /* in the future */
         {ERR_CORRUPT, 9, 3, {{"a", 1, 0}, {"b", 2, 0}}},  /* cut short */
         {ERR_CORRUPT, 9, 2, {{"a", 1, 0}, {"b", 2, 3}}},
-        {ERR_CORRUPT, 9, KV_ONCE_RECORDS_MAX + 1, {{"a", 1, 0}, {"b", 2, 0}}},
+        {ERR_CORRUPT, 9, LIMIT_ONCE_RECORDS + 1, {{"a", 1, 0}, {"b", 2, 0}}},
         {ERR_CORRUPT, UINT64_MAX, 2, {{"a", 1, 0}, {"b", 2, 0}}},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -382,7 +382,7 @@ static void test_once_command_cut_short_or_within_another_is_invalid(void **stat
     kv_once_encode(&once, &body);
     body.data[1] = 0;
     assert_int_equal(open_of(&body), ERR_INVALID);
-    body.data[1] = KV_ONCE_NAME_MAX + 1;
+    body.data[1] = LIMIT_ONCE_NAME_BYTES + 1;
     assert_int_equal(open_of(&body), ERR_TOO_LARGE);
     buf_free(&body);
     buf_free(&nested);
