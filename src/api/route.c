@@ -141,6 +141,8 @@ static void refuse_method(struct http_exchange *x, const char *path)
 static void keep_param(struct http_exchange *x, const struct found *f)
 {
     x->param_len = f->param_len;
+    if (f->param_len == 0)
+        return;
     if (f->param_len <= LIMIT_KEY_BYTES)
         memcpy(x->param, f->param, f->param_len);
     else if (!f->path->key)
@@ -211,7 +213,7 @@ static void take_base64_key(struct http_exchange *x, const struct buf *text)
     struct buf key = BUF_INIT;
     if (decode_base64((const char *)text->data, text->len, &key) != 0)
         reply_bad_request(x, "key_b64 is not base64");
-    else if (key.len <= LIMIT_KEY_BYTES)
+    else if (key.len > 0 && key.len <= LIMIT_KEY_BYTES)
         memcpy(x->param, key.data, key.len);
     x->param_len = key.len;
     buf_free(&key);

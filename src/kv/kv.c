@@ -264,6 +264,11 @@ struct kv_pos kv_applied(const struct kv *kv)
     return kv->applied;
 }
 
+uint64_t kv_visible(const struct kv *kv)
+{
+    return atomic_load_explicit(&kv->published, memory_order_acquire);
+}
+
 uint64_t kv_digest(const struct kv *kv)
 {
     return kv->digest;

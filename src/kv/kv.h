@@ -97,6 +97,8 @@ void kv_apply_nothing(struct kv *kv, struct kv_pos pos);
 
 /* The last position applied as a whole. */
 struct kv_pos kv_applied(const struct kv *kv);
+/* The index that a view made now shows at least. Any thread. */
+uint64_t kv_visible(const struct kv *kv);
 /* The digest of all records there (kv/digest.h). */
 uint64_t kv_digest(const struct kv *kv);
 

@@ -59,7 +59,9 @@ static void forget(struct backlog *b, unsigned n)
 void apply_committed(struct driver *d, struct raft_entry *const entries[], unsigned n)
 {
     struct backlog *b = &d->backlog;
-    unsigned n_done = n > 0 && b->n == 0 ? apply(d, entries, n) : 0;
+    if (n == 0) /* there may be no array then */
+        return;
+    unsigned n_done = b->n == 0 ? apply(d, entries, n) : 0;
     wait(b, entries + n_done, n - n_done);
 }
 

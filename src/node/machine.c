@@ -350,14 +350,10 @@ uint64_t machine_revision(struct machine *s, const void *key, size_t key_len)
     return machine_get_value(s, key, key_len, &info, NULL, NULL) == 0 ? info.revision : 0;
 }
 
-uint64_t machine_visible(struct machine *s)
+/* The kv is the same from the start of the node on. */
+uint64_t machine_visible(const struct machine *s)
 {
-    pthread_mutex_lock(&s->lock);
-    struct kv_view *view = kv_view_new_lazy(s->kv);
-    pthread_mutex_unlock(&s->lock);
-    uint64_t index = kv_view_index(view);
-    kv_view_close(&view);
-    return index;
+    return kv_visible(s->kv);
 }
 
 struct machine_standing machine_standing(const struct machine *s)

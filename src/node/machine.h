@@ -83,7 +83,7 @@ MUST_CHECK int machine_get_value(struct machine *s, const void *key, size_t key_
 /* Of the key as views show it; 0: it is not there, or cannot be read. */
 uint64_t machine_revision(struct machine *s, const void *key, size_t key_len);
 /* The index that views show. */
-uint64_t machine_visible(struct machine *s);
+uint64_t machine_visible(const struct machine *s);
 /* Whether this node belongs to a cluster, and when (0: never) it last knew that nobody else had
  * taken the lead without it. */
 struct machine_standing {

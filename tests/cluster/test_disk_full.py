@@ -73,6 +73,12 @@ class OneNode(FullDiskTest):
         disk.fill()
         self.assertLess(disk.free(), 100_000)
         self.wait_status(node, 507, "writes are refused")
+        for method, path in (("PUT", "/v1/kv/k0"), ("POST", "/v1/kv/n?op=incr"),
+                             ("POST", "/v1/kv/k0?op=append")):
+            answer = node.request(method, path)
+            self.assertEqual((answer.status, answer.json["error"]["code"]), (507, "disk_full"))
+        self.assertEqual(node.request("GET", "/v1/kv/k0").body, b"v" * 1000)
+        self.assertEqual(node.request("DELETE", "/v1/kv/k298").status, 200)
         for i in range(200):
             self.assertEqual(node.delete(f"k{i}").status, 200)
         for end in (node.stop, node.kill):
