@@ -102,8 +102,8 @@ static void print_histogram(const struct latency *l)
         if (!begun)
             continue;
         int width = (int)((double)n / (double)most * BAR_WIDTH + 0.5);
-        printf("  %9.3f to %9.3f ms %6.2f%%  ", (double)lo / 1000, (double)hi / 1000,
-               (double)n * 100 / (double)l->n);
+        printf("  %9.3f to %9.3f ms %6.2f%%%s", (double)lo / 1000, (double)hi / 1000,
+               (double)n * 100 / (double)l->n, width > 0 ? "  " : "");
         for (int i = 0; i < width; i++)
             putchar('#');
         putchar('\n');

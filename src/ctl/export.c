@@ -82,8 +82,8 @@ int export_run(struct ctl *c)
             status = output_close(&e.out, status);
     }
     if (status == CTL_OK) {
-        text_grouped(e.n_keys, &n);
-        ctl_say(c, "%s keys", buf_str(&n));
+        text_keys(e.n_keys, &n);
+        ctl_say(c, "%s", buf_str(&n));
     }
     buf_free(&n);
     request_free(&r);

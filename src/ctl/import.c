@@ -303,13 +303,12 @@ static void finish(struct import *im)
 static void tell(const struct import *im)
 {
     struct buf stored = BUF_INIT, skipped = BUF_INIT;
-    text_grouped(im->n_stored, &stored);
+    text_keys(im->n_stored, &stored);
     text_grouped(im->n_skipped, &skipped);
     if (im->n_skipped > 0)
-        ctl_say(im->c, "%s keys stored, %s were there already", buf_str(&stored),
-                buf_str(&skipped));
+        ctl_say(im->c, "%s stored, %s there already", buf_str(&stored), buf_str(&skipped));
     else
-        ctl_say(im->c, "%s keys stored", buf_str(&stored));
+        ctl_say(im->c, "%s stored", buf_str(&stored));
     buf_free(&stored);
     buf_free(&skipped);
 }

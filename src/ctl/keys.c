@@ -179,12 +179,11 @@ static int del_prefix(struct ctl *c, struct request *r)
     int status = client_send(c, r, &a);
     if (status == CTL_OK) {
         struct json_object *doc = doc_parse(a.body.data, a.body.len);
-        text_grouped(doc_number(doc, "deleted"), &n);
+        text_keys(doc_number(doc, "deleted"), &n);
         if (c->json)
             doc_print(doc);
         else
-            ctl_say(c, "%s keys deleted, revision %" PRIu64, buf_str(&n),
-                    doc_number(doc, "revision"));
+            ctl_say(c, "%s deleted, revision %" PRIu64, buf_str(&n), doc_number(doc, "revision"));
         json_object_put(doc);
     }
     buf_free(&n);

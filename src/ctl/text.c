@@ -156,3 +156,9 @@ void text_grouped(unsigned long long n, struct buf *out)
         buf_printf(out, "%llu", n);
     }
 }
+
+void text_keys(unsigned long long n, struct buf *out)
+{
+    text_grouped(n, out);
+    buf_append_str(out, n == 1 ? " key" : " keys");
+}

@@ -29,6 +29,8 @@ void text_visible(const void *p, size_t len, struct buf *out);
 
 /* 1536 -> "1.5 KiB". */
 void text_bytes(double n, struct buf *out);
+/* "1 key", "2 keys". */
+void text_keys(unsigned long long n, struct buf *out);
 /* 1234567 -> "1,234,567". */
 void text_grouped(unsigned long long n, struct buf *out);
 

@@ -59,7 +59,8 @@ def ctl(nodes, *words, stdin=b"", limit_s=60):
 
 class FakeNode:
     """Answers requests by a function: (method, path, headers, body) -> (status, value), or
-    None to close the connection without an answer."""
+    None to close the connection without an answer; (status, value, n) promises n bytes and
+    closes the connection behind the value."""
 
     def __init__(self, answer):
         self.seen = []
@@ -79,12 +80,13 @@ class FakeNode:
                 if result is None:
                     self.close_connection = True
                     return
-                status, value = result
+                status, value, *promised = result
                 text = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
+                self.send_header("Content-Length", str(promised[0] if promised else len(text)))
                 self.end_headers()
                 self.wfile.write(text)
+                self.close_connection = bool(promised)
 
             def log_message(self, *_):
                 pass

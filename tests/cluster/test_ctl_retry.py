@@ -2,9 +2,11 @@
 """crabclusterctl against nodes that fail in ways that real ones do seldom: what is sent
 again and where, and which exit status says what came of it."""
 
+import json
 import os
 import pty
 import subprocess
+import tempfile
 import time
 
 from ctl import (CONDITION, CTL, FAILURE, NOT_ALLOWED, NOT_FOUND, OK, UNHEALTHY, UNKNOWN,
@@ -212,6 +214,20 @@ class Output(FakeTest):
             self.assertNotIn("\033", text)
         self.assertNotIn(b"\033", ctl([node], *words).out)
 
+    def test_long_work_shows_how_far_it_is_on_a_terminal_only(self):
+        slow = FakeNode(lambda *_: (time.sleep(0.02), (201, WRITTEN))[1])
+        self.addCleanup(slow.close)
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(b'{"key":"a","value":"1"}\n' * 12)
+            f.flush()
+            words = ["import", "--clients", "1", f.name]
+            self.assertRegex(self.on_terminal([slow], *words), r"\rimport \[#+\.+\] +\d+%")
+            self.assertNotIn("\r", self.on_terminal([slow], "--quiet", *words))
+            self.assertEqual(ctl([slow], *words).said, "12 keys stored\n")
+        words = ["bench", "--duration", "900ms", "--clients", "2"]
+        self.assertRegex(self.on_terminal([slow], *words), r"\r +0\.\d s +[\d,]+/s +p50 ")
+        self.assertNotIn(b"\r", ctl([slow], *words).err)
+
     def test_quiet_leaves_results_and_errors(self):
         good = self.fake((200, {**WRITTEN, "value": "4"}))
         for words, out in ((["put", "k", "v"], b""), (["incr", "k"], b"4\n"), (["del", "k"], b"")):
@@ -244,6 +260,25 @@ class Output(FakeTest):
         self.assertIn("--if-absent", self.assertCode(ctl([], "put", "--help"), OK).text)
         self.assertRegex(self.assertCode(ctl([], "--version"), OK).text,
                          r"\Acrabclusterctl \d+\.\d+\.\d+\n\Z")
+
+
+class Export(FakeTest):
+    LINE = b'{"key":"a","value":"1"}\n'
+
+    def test_list_that_is_not_whole_is_a_failure_and_leaves_no_file(self):
+        last = json.dumps(error("too_slow", "the reader was too slow")).encode() + b"\n"
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "export")
+            for answer in ((200, self.LINE + last), (200, self.LINE, 1000)):
+                node, other = self.fake(answer), self.fake((200, self.LINE))
+                for words in (["export", path], ["ls"]):
+                    done = self.assertCode(ctl([node, other], *words), FAILURE)
+                    self.assertEqual(len(done.said.splitlines()), 1, done)
+                self.assertEqual((os.listdir(directory), other.seen), ([], []))
+            self.assertIn("too slow", ctl([self.fake((200, last))], "export").said)
+            self.assertCode(ctl([self.fake((200, self.LINE))], "export", path), OK)
+            with open(path, "rb") as f:
+                self.assertEqual(f.read(), self.LINE)
 
 
 class Import(FakeTest):
@@ -284,4 +319,4 @@ class Import(FakeTest):
         node = self.fake((201, WRITTEN), (412, error("revision_mismatch", "there")))
         lines = b'{"key":"a","value":"1"}\n' * 3
         done = self.assertCode(ctl([node], "import", "--if-absent", stdin=lines), OK)
-        self.assertEqual(done.said, "1 keys stored, 2 were there already\n")
+        self.assertEqual(done.said, "1 key stored, 2 there already\n")

@@ -120,6 +120,10 @@ static void test_numbers_are_readable(void **state)
     assert_buf(&out, "1,000");
     text_grouped(0, &out);
     assert_buf(&out, "0");
+    text_keys(1, &out);
+    assert_buf(&out, "1 key");
+    text_keys(0, &out);
+    assert_buf(&out, "0 keys");
     text_bytes(1536, &out);
     assert_buf(&out, "1.5 KiB");
     text_bytes(10, &out);
