@@ -133,8 +133,8 @@ static void reply_uninitialized(struct http_exchange *x)
         reply_api_err(x, 503, "Uninitialized",
                       "this node belongs to no cluster yet. To make it a cluster of its own: "
                       "curl -X POST http://%s/init . To add it to a cluster that exists, ask a "
-                      "member M of that: curl -d '[\"%s\",\"%s\"]' http://M/add-learner",
-                      here, x->server->node_text, here);
+                      "member M of that: curl -d '{\"addr\":\"%s\"}' http://M/v1/members",
+                      here, here);
 }
 
 void reply_node_error(struct http_exchange *x)

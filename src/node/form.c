@@ -165,7 +165,7 @@ static void say_what_it_waits_for(const struct driver *d)
     static struct log_limit limit;
     if (d->identity.outsider && log_allow(&limit, FORM_LOG_MS))
         LOG_WARN("not forming: a cluster exists, and this node waits to be taken into it; if no "
-                 "listed peer is in it, add this one there by /add-learner");
+                 "listed peer is in it, add this one there by POST /v1/members");
 }
 
 /* ---- forming: the questions ---- */

@@ -184,6 +184,26 @@ static void test_member_add_of_one_that_does_not_catch_up_times_out_and_goes_on(
     world_free(&w);
 }
 
+/* Its disk was lost: the newcomer at its address takes its place, in one change. */
+static void test_member_add_at_the_address_of_a_lost_disk_replaces_it(void **state)
+{
+    (void)state;
+    struct world w;
+    start_all(&w, 3, 3);
+    unsigned leader = (unsigned)world_leader(&w), lost = (leader + 1) % 3;
+    char addr[32];
+    snprintf(addr, sizeof addr, "127.0.0.1:%u", lost + 1);
+    struct uuid old = world_id(&w, lost);
+    world_kill(&w, lost);
+    world_wipe(&w, lost);
+    world_start(&w, lost);
+    assert_int_equal(add_err(&w, leader, addr, true), 0);
+    assert_int_equal(n_members(&w, leader), 3);
+    assert_int_equal(roles_of(&w, leader, old), 0);
+    assert_int_equal(roles_of(&w, leader, world_id(&w, lost)), RAFT_VOTER);
+    world_free(&w);
+}
+
 /* ---- promote and demote ---- */
 
 static void test_member_promote_and_demote_again_and_again(void **state)
@@ -537,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_member_add_survives_its_leader),
         cmocka_unit_test(test_member_add_at_a_follower_survives_the_leader),
         cmocka_unit_test(test_member_add_of_one_that_does_not_catch_up_times_out_and_goes_on),
+        cmocka_unit_test(test_member_add_at_the_address_of_a_lost_disk_replaces_it),
         cmocka_unit_test(test_member_promote_and_demote_again_and_again),
         cmocka_unit_test(test_member_demote_of_the_leader_hands_over_first),
         cmocka_unit_test(test_member_demote_of_a_configured_peer_lasts),
