@@ -380,7 +380,10 @@ void admin_expire(struct driver *d, bool all)
 {
     LIST_FOREACH_SAFE (it, following, &d->admin_ops) {
         struct admin_op *op = LIST_ENTRY(it, struct admin_op, link);
-        if (all || op->deadline_ms <= d->now_ms)
+        bool in_time = op->deadline_ms > d->now_ms;
+        if (all && in_time && op->of_peer)
+            admin_finish(d, op, ERR_UNKNOWN); /* the next leader goes on with it */
+        else if (all || !in_time)
             admin_finish(d, op, expired_code(op));
     }
 }

@@ -153,9 +153,12 @@ static void test_member_add_at_a_follower_survives_the_leader(void **state)
         struct node_request *r = world_request(&w, NODE_MEMBER_ADD, 20000);
         snprintf(r->in.member_add.addr, sizeof r->in.member_add.addr, "127.0.0.1:4");
         r->in.member_add.voter = true;
+        w.nodes[3].disk.stalled = true; /* it is a member, and no voter yet */
         world_submit(&w, (leader + 1) % 3, r);
         world_run(&w, delay_ms);
         world_kill(&w, leader);
+        world_run(&w, 1500);
+        w.nodes[3].disk.stalled = false;
         world_run(&w, 10000);
         assert_true(world_is_done(r));
         assert_int_equal(r->err, 0);
