@@ -19,7 +19,8 @@
 #include "base/mem.h"
 
 #define RETRY_MS        50
-#define ANSWER_SPARE_MS 200 /* kept of the client's time for the leader's answer */
+#define TIMEOUT_MS_MAX  (10 * 60 * 1000) /* as of ?timeout= */
+#define ANSWER_SPARE_MS 200              /* kept of the client's time for the leader's answer */
 
 /* ---- the ends ---- */
 
@@ -150,9 +151,9 @@ void admin_forwarded(struct driver *d, struct node_request *r, const struct wire
     op->n_ids = m->admin.n_ids;
     memcpy(op->ids, m->admin.ids, op->n_ids * sizeof *op->ids);
     snprintf(op->addr, sizeof op->addr, "%s", m->admin.addr);
-    uint64_t deadline_ms = d->now_ms + m->admin.timeout_ms;
-    if (deadline_ms < op->deadline_ms)
-        op->deadline_ms = deadline_ms;
+    /* The client's time, which may be more than a peer's question has otherwise. */
+    op->deadline_ms =
+        d->now_ms + (m->admin.timeout_ms < TIMEOUT_MS_MAX ? m->admin.timeout_ms : TIMEOUT_MS_MAX);
     bool of_itself = op->n_ids == 1 && uuid_equal(op->ids[0], m->header.from);
     if (m->admin.op == WIRE_ADMIN_ADD_LEARNER && of_itself && driver_member(d, op->ids[0]))
         move_note(d, op->ids[0], op->addr);
