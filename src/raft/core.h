@@ -144,6 +144,7 @@ struct raft {
     uint64_t leave_elapsed; /* ticks since it has known that it is no voter any more */
     size_t uncommitted_bytes;
     struct uuid transfer_to; /* zero: no transfer is under way */
+    uint64_t n_transfers;    /* begun since the start */
     uint64_t transfer_tick;  /* when it began */
     uint64_t transfer_seq;   /* of the TIMEOUT_NOW that is not answered; 0: there is none */
 

@@ -404,6 +404,7 @@ struct raft_status raft_status(const struct raft *r)
         .in_own_term = raft_in_own_term(r),
         .lease_ticks = raft_lease_ticks(r),
         .transfer_to = r->transfer_to,
+        .n_transfers = r->n_transfers,
         .disk_stalled = raft_disk_is_stalled(r),
         .full = raft_is_full(r),
     };

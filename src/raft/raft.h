@@ -259,6 +259,7 @@ struct raft_status {
     bool in_own_term;        /* leader: an entry of this term is committed */
     uint64_t lease_ticks;    /* leader: it has a lease for so much longer */
     struct uuid transfer_to; /* leader: whom it hands over to; zero: nobody */
+    uint64_t n_transfers;    /* begun since the start: tells one from the next */
     bool disk_stalled;       /* see disk_stall_ticks */
     bool full;               /* the leader, or too many of its voters, have no room for more data;
                                 a follower knows it from the leader */

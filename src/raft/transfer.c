@@ -47,6 +47,7 @@ int raft_transfer(struct raft *r, struct uuid to)
     if (!may_take_over(r, (unsigned)i))
         return ERR_NOT_ALLOWED;
     r->transfer_to = r->peers[i].id;
+    r->n_transfers++;
     r->transfer_tick = r->tick;
     r->transfer_seq = 0;
     return 0;

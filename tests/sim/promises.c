@@ -96,6 +96,7 @@ static void check_transfer(struct sim *s, unsigned i, const struct raft_status *
 {
     const struct raft_status *before = &s->nodes[i].seen;
     bool goes_on = !uuid_is_zero(before->transfer_to) && now->term == before->term &&
+                   before->n_transfers == now->n_transfers &&
                    uuid_equal(before->transfer_to, now->transfer_to);
     SIM_SAFE(s, !goes_on || now->last.index == before->last.index,
              "node %u hands over and goes on writing", i);
