@@ -97,8 +97,8 @@ struct kv_condition {
 
 struct kv_op {
     enum kv_op_type type;
-    const uint8_t
-        *key; /* borrowed, 1 to LIMIT_KEY_BYTES; Remove-prefix: the prefix, may be empty */
+    /* Borrowed, 1 to LIMIT_KEY_BYTES; Remove-prefix: the prefix, may be empty. */
+    const uint8_t *key;
     size_t key_len;
     const uint8_t *value; /* borrowed; Set, Put, Append */
     size_t value_len;
@@ -107,8 +107,8 @@ struct kv_op {
     struct kv_condition condition; /* Put, Remove, Incr, Append */
     bool want_prev;                /* Put, Remove: the answer holds what was there before */
     int64_t by;                    /* Incr */
-    uint64_t
-        max; /* Append: bytes of the whole value; Remove-prefix: keys, at most LIMIT_REMOVE_KEYS */
+    /* Append: bytes of the whole value; Remove-prefix: keys, at most LIMIT_REMOVE_KEYS. */
+    uint64_t max;
 };
 
 /* Appends a body to out. The operations must be within the limits. */

@@ -5,8 +5,6 @@
  */
 #include "sim.h"
 
-#include <string.h>
-
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "node/meta.h"
@@ -23,41 +21,27 @@ static unsigned long long ull(uint64_t v)
 
 /* ---- comparing ---- */
 
-static void read_keys(struct sim *s, const struct backup *b, struct bytes_reader *r,
-                      uint64_t found[SIM_KEYS_MAX])
-{
-    memset(found, 0, SIM_KEYS_MAX * sizeof *found);
-    while (!bytes_reader_done(r)) {
-        size_t key_len = 0, len = 0;
-        const uint8_t *key = bytes_read_string(r, LIMIT_KEY_BYTES, &key_len);
-        uint64_t revision = bytes_read_varint(r);
-        (void)bytes_read_varint(r);
-        (void)bytes_read_varint(r);
-        const uint8_t *value = bytes_read_string(r, LIMIT_VALUE_BYTES, &len);
-        SIM_SAFE(s, key && value && key_len == 3, "a backup has a record that is none");
-        unsigned n = (unsigned)(key[1] - '0') * 10 + (unsigned)(key[2] - '0');
-        SIM_SAFE(s, n < SIM_KEYS_MAX && model_parse_value(s, value, len, &found[n]),
-                 "a backup has what nobody wrote");
-        SIM_SAFE(s, revision <= b->index && s->ops[found[n]].index == revision,
-                 "a backup of %llu has key %u as of %llu", ull(b->index), n, ull(revision));
-    }
-}
-
 static void compare(struct sim *s, const struct backup *b)
 {
     struct bytes_reader r = bytes_reader(b->bytes.data, b->bytes.len);
     struct kv_meta_info info;
-    uint64_t found[SIM_KEYS_MAX];
+    struct kv_record record;
+    uint32_t found = 0;
     size_t len = 0;
     const uint8_t *meta = bytes_read_string(&r, b->bytes.len, &len);
     SIM_SAFE(s, meta && node_meta_kv_info(meta, len, &info) == 0 && info.applied.index == b->index,
              "a backup has another meta than that of %llu", ull(b->index));
-    read_keys(s, b, &r, found);
-    for (unsigned key = 0; key < s->plan.n_keys; key++) {
-        uint64_t expected = model_value(s, key, b->index);
-        SIM_SAFE(s, found[key] == expected, "a backup of %llu has value %llu of key %u, not %llu",
-                 ull(b->index), ull(found[key]), key, ull(expected));
+    while (!bytes_reader_done(&r)) {
+        SIM_SAFE(s, files_next_record(&r, &record), "a backup has a record that is none");
+        int key = client_key_of(record.key, record.key_len);
+        SIM_SAFE(s, key >= 0 && model_is_key(s, (unsigned)key, b->index, &record.value),
+                 "a backup of %llu has another value of key %d than write %llu", ull(b->index), key,
+                 ull(past_at(s, key < 0 ? 0 : (unsigned)key, b->index)->op));
+        found |= 1u << key;
     }
+    for (unsigned key = 0; key < s->plan.n_keys; key++)
+        SIM_SAFE(s, (found >> key & 1) || model_is_key(s, key, b->index, NULL),
+                 "a backup of %llu lacks key %u", ull(b->index), key);
     probe(s, PROBE_BACKUP);
 }
 

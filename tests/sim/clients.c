@@ -31,13 +31,20 @@ static uint64_t op_new(struct sim *s, enum op_type type, unsigned client)
         s->cap_ops *= 2;
         s->ops = mem_realloc(s->ops, s->cap_ops * sizeof *s->ops);
     }
-    s->ops[s->n_ops] = (struct op){.type = type, .client = client, .invoked = ++s->moments};
+    s->ops[s->n_ops] =
+        (struct op){.type = type, .asked = type, .client = client, .invoked = ++s->moments};
     return s->n_ops++;
 }
 
 size_t client_key(unsigned key, char out[8])
 {
     return (size_t)snprintf(out, 8, "k%02u", key % 100);
+}
+
+int client_key_of(const uint8_t *key, size_t len)
+{
+    int n = len == 3 && key[0] == 'k' ? (key[1] - '0') * 10 + (key[2] - '0') : -1;
+    return n < SIM_KEYS_MAX ? n : -1;
 }
 
 static void choose_keys(struct sim *s, struct op *op)
@@ -74,6 +81,12 @@ static void put_name(const struct op *op, uint64_t id, struct buf *body)
 static void encode(struct sim *s, uint64_t id, struct buf *body)
 {
     struct op *op = op_of(s, id);
+    if (op->name)
+        put_name(op, id, body);
+    if (ask_is_v1(op)) {
+        ask_encode(s, id, body);
+        return;
+    }
     struct kv_op ops[SIM_BATCH_KEYS];
     char names[SIM_BATCH_KEYS][8];
     struct buf value = BUF_INIT;
@@ -85,8 +98,6 @@ static void encode(struct sim *s, uint64_t id, struct buf *body)
         ops[i].value = value.data;
         ops[i].value_len = value.len;
     }
-    if (op->name)
-        put_name(op, id, body);
     kv_body_encode(op->type == OP_BATCH ? KV_BATCH : KV_SINGLE, ops, op->n_keys, body);
     buf_free(&value);
 }
@@ -97,14 +108,14 @@ static void capture_read(struct call *c)
 {
     struct sim *s = c->sim;
     struct machine *state = s->nodes[c->node].driver->machine;
-    struct buf value = BUF_INIT;
     char name[8];
     size_t len = client_key(op_of(s, c->op)->keys[0], name);
     c->applied = machine_applied(state).index;
-    if (machine_get(state, name, len, &value) == 0)
-        SIM_SAFE(s, model_parse_value(s, value.data, value.len, &c->read_op),
-                 "node %u: a read finds what nobody wrote", c->node);
-    buf_free(&value);
+    c->found = machine_get_value(state, name, len, &c->info, &c->value, &c->attrs) == 0;
+    c->info.data = c->value.data;
+    c->info.len = c->value.len;
+    c->info.attrs = c->attrs.data;
+    c->info.attrs_len = c->attrs.len;
 }
 
 /* In the middle of a turn: judged when it is over. */
@@ -212,6 +223,7 @@ static uint64_t next_op(struct sim *s, unsigned client)
     if (op_of(s, id)->type == OP_SET || op_of(s, id)->type == OP_BATCH)
         choose_size(s, op_of(s, id));
     choose_name(s, id);
+    ask_choose(s, id);
     return id;
 }
 
@@ -230,9 +242,10 @@ void client_act(struct sim *s, unsigned client)
     if (again)
         fault_count(s, FAULT_RETRY);
     uint64_t id = next_op(s, client);
+    bool is_set = op_of(s, id)->asked == OP_SET;
     c->waiting = true;
     submit(s, id, client, (unsigned)node, false);
-    if (op_of(s, id)->type != OP_SET || sim_random(s, 0, 99) >= s->plan.pct_twin)
+    if (!is_set || sim_random(s, 0, 99) >= s->plan.pct_twin)
         return;
     struct client other = {.retry = true};
     int second = choose_node(s, &other);
@@ -265,10 +278,13 @@ static void judge_read(struct sim *s, const struct call *c)
     SIM_SAFE(s, c->applied >= c->floor,
              "node %u served a read at %llu; when it was asked, %llu had been acknowledged",
              c->node, ull(c->applied), ull(c->floor));
-    uint64_t expected = model_value(s, op->keys[0], c->applied);
-    SIM_SAFE(s, c->read_op == expected, "node %u: a read of key %u at %llu gives %llu, not %llu",
-             c->node, op->keys[0], ull(c->applied), ull(c->read_op), ull(expected));
-    op->read_op = c->read_op;
+    const struct version *v = past_at(s, op->keys[0], c->applied);
+    SIM_SAFE(s, model_is_key(s, op->keys[0], c->applied, c->found ? &c->info : NULL),
+             "node %u: a read of key %u at %llu gives what is of %llu, not write %llu of %llu",
+             c->node, op->keys[0], ull(c->applied), ull(c->info.revision), ull(v->op),
+             ull(v->index));
+    op->read_op = v->op;
+    s->seen_revisions[op->keys[0]] = c->info.revision;
     if (!driver_is_leader(s->nodes[c->node].driver))
         probe(s, PROBE_READ_FOLLOWER);
     if (c->applied > s->acked)
@@ -281,14 +297,15 @@ static void judge_old_value(struct sim *s, const struct call *c, const struct op
     const struct buf *answer = &c->request->ret.write.answer;
     struct bytes_reader r = bytes_reader(answer->data, answer->len);
     struct kv_answer_item item;
-    uint64_t found = 0;
+    struct version v = *past_at(s, op->keys[0], op->index - 1);
+    v.attrs_op = 0; /* they are not told */
     SIM_SAFE(s, kv_answer_next(&r, &item), "a delete without an answer");
-    if (item.what == KV_ANSWER_OLD)
-        SIM_SAFE(s, model_parse_value(s, item.value, item.value_len, &found),
-                 "a delete found what nobody wrote");
-    uint64_t expected = model_value(s, op->keys[0], op->index - 1);
-    SIM_SAFE(s, found == expected, "delete %llu at %llu found %llu, not %llu", ull(c->op),
-             ull(op->index), ull(found), ull(expected));
+    SIM_SAFE(s,
+             item.what == KV_ANSWER_OLD ? v.op != 0 && past_is_value(s, op->keys[0], &v, item.value,
+                                                                     item.value_len, NULL, 0)
+                                        : v.op == 0,
+             "delete %llu at %llu found something else than write %llu", ull(c->op), ull(op->index),
+             ull(v.op));
 }
 
 /* What was acknowledged is in the log, at the place told, and took effect there. */
@@ -298,7 +315,8 @@ static void judge_write(struct sim *s, const struct call *c)
     uint64_t index = c->request->ret.write.log_id.index;
     SIM_SAFE(s, index > 0 && index <= s->n_log && s->log[index - 1].effective,
              "write %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
-    if (op->type == OP_DELETE) {
+    if (op->type == OP_DELETE || op->type == OP_REMOVE || op->type == OP_REMOVE_PREFIX) {
+        uint32_t keys = op->type == OP_REMOVE_PREFIX ? op->prefix_keys : 1u << op->keys[0];
         SIM_SAFE(s, op->index == 0 || op->index == index,
                  "delete %llu is acknowledged at %llu and at %llu", ull(c->op), ull(op->index),
                  ull(index));
@@ -306,12 +324,15 @@ static void judge_write(struct sim *s, const struct call *c)
         const struct sim_node *n = &s->nodes[c->node];
         if (n->driver && raft_status(n->driver->raft).full)
             probe(s, PROBE_DELETED_FULL);
-        SIM_SAFE(s, s->log[index - 1].keys == 1u << op->keys[0],
+        SIM_SAFE(s, s->log[index - 1].keys == keys,
                  "delete %llu is acknowledged at %llu, where it is not", ull(c->op), ull(index));
-        judge_old_value(s, c, op);
     }
+    if (op->type == OP_DELETE)
+        judge_old_value(s, c, op);
     SIM_SAFE(s, op->index == index, "write %llu is acknowledged at %llu, but is at %llu",
              ull(c->op), ull(index), ull(op->index));
+    if (ask_is_v1(op))
+        ask_judge(s, c, index);
     if (op->n_calls > 1)
         probe(s, PROBE_ONCE_ANSWERED);
     if (index > s->acked)
@@ -391,6 +412,8 @@ void clients_completed(struct sim *s)
             go_on(s, c->client, gap_us);
         }
         node_request_free(&c->request);
+        buf_free(&c->value);
+        buf_free(&c->attrs);
         mem_free(c);
     }
 }

@@ -108,6 +108,15 @@
     X(ONCE_EXPIRED, "names were forgotten when their time had come")                               \
     X(ONCE_INSTALLED, "a snapshot with names was installed")                                       \
     X(CLOCK, "a leader told how much time had passed")                                             \
+    X(PREFIX_REMOVED, "several keys were removed by their prefix")                                 \
+    X(SLICED, "a node was in the middle of a command that takes long")                             \
+    X(SLICED_KILLED, "it died there")                                                              \
+    X(SLICED_INSTALLED, "a snapshot took the place of the rest")                                   \
+    X(MISMATCH, "a condition did not hold")                                                        \
+    X(NOT_FOUND, "a key to be removed was not there")                                              \
+    X(NOT_A_NUMBER, "a value to be counted was no number")                                         \
+    X(OVERFLOW, "a counter would have overflowed")                                                 \
+    X(TOO_LARGE, "a value to be appended to, or a prefix, would have been too large")              \
     X(DIGEST, "a leader found the digest of another member to be its own")                         \
     X(AT_ODDS, "a storm ended with logs of which neither is plainly the newer one")                \
     X(LIVENESS_MINORITY, "a liveness phase without all nodes")

@@ -23,6 +23,7 @@ static void put_record(struct buf *out, const struct kv_record *r)
     buf_put_varint(out, r->value.revision);
     buf_put_varint(out, r->value.create_revision);
     buf_put_varint(out, r->value.version);
+    buf_put_string(out, r->value.attrs, r->value.attrs_len);
     buf_put_string(out, r->value.data, r->value.len);
 }
 
@@ -43,18 +44,24 @@ struct parser {
     struct bytes_reader all, left;
 };
 
+bool files_next_record(struct bytes_reader *r, struct kv_record *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->key = bytes_read_string(r, LIMIT_KEY_BYTES, &ret->key_len);
+    ret->value.revision = bytes_read_varint(r);
+    ret->value.create_revision = bytes_read_varint(r);
+    ret->value.version = bytes_read_varint(r);
+    ret->value.attrs = bytes_read_string(r, LIMIT_ATTRS_BYTES, &ret->value.attrs_len);
+    ret->value.data = bytes_read_string(r, LIMIT_VALUE_BYTES, &ret->value.len);
+    return bytes_reader_ok(r);
+}
+
 static int parse_next(struct kv_cursor *cursor, struct kv_record *ret)
 {
     struct parser *p = (struct parser *)cursor;
     if (bytes_reader_done(&p->left))
         return ERR_NOT_FOUND;
-    memset(ret, 0, sizeof *ret);
-    ret->key = bytes_read_string(&p->left, LIMIT_KEY_BYTES, &ret->key_len);
-    ret->value.revision = bytes_read_varint(&p->left);
-    ret->value.create_revision = bytes_read_varint(&p->left);
-    ret->value.version = bytes_read_varint(&p->left);
-    ret->value.data = bytes_read_string(&p->left, LIMIT_VALUE_BYTES, &ret->value.len);
-    ASSERT(bytes_reader_ok(&p->left)); /* the checksum was right */
+    ASSERT(files_next_record(&p->left, ret)); /* the checksum was right */
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The state machine made anew from its description alone (kv/kv.h): which of
- * the committed commands change what, with every key's whole past. What the
- * nodes hold at any applied index is compared with it.
+ * the committed commands count, and what they change. What the nodes hold at
+ * any applied index is compared with it.
  */
 #include "sim.h"
 
@@ -12,17 +12,6 @@
 #include "kv/command.h"
 
 #define CLOCK_SLACK_MS 1000 /* a turn is long */
-
-/* A key from this index on. */
-struct version {
-    uint64_t index, op; /* op 0: not there */
-    uint64_t count;     /* writes since it was created */
-};
-
-struct past {
-    struct version *items;
-    size_t n, cap;
-};
 
 struct seen {
     uint64_t seq, term;
@@ -43,13 +32,12 @@ struct once {
 };
 
 struct model {
-    struct past keys[SIM_KEYS_MAX];
     struct session sessions[LIMIT_MEMBERS];
     unsigned n_sessions;
     struct once *once;
     size_t n_once, cap_once;
     uint64_t clock_ms;
-    struct buf scratch;
+    struct buf scratch, attrs;
 };
 
 struct model *model_new(void)
@@ -59,12 +47,11 @@ struct model *model_new(void)
 
 void model_free(struct model **m)
 {
-    for (unsigned i = 0; i < SIM_KEYS_MAX; i++)
-        mem_free((*m)->keys[i].items);
     for (unsigned i = 0; i < (*m)->n_sessions; i++)
         mem_free((*m)->sessions[i].seen);
     mem_free((*m)->once);
     buf_free(&(*m)->scratch);
+    buf_free(&(*m)->attrs);
     MEM_FREE(*m);
 }
 
@@ -94,45 +81,6 @@ bool model_parse_value(struct sim *s, const void *p, size_t len, uint64_t *ret_o
             return false;
     *ret_op = op;
     return true;
-}
-
-static int key_of(const uint8_t *key, size_t len)
-{
-    return len == 3 && key[0] == 'k' ? (key[1] - '0') * 10 + (key[2] - '0') : -1;
-}
-
-/* ---- the past of a key ---- */
-
-static const struct version *version_at(const struct past *p, uint64_t index)
-{
-    static const struct version none;
-    size_t lo = 0, hi = p->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (p->items[mid].index <= index)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo == 0 ? &none : &p->items[lo - 1];
-}
-
-uint64_t model_value(const struct sim *s, unsigned key, uint64_t index)
-{
-    return version_at(&s->model->keys[key], index)->op;
-}
-
-static void set(struct past *p, uint64_t index, uint64_t op)
-{
-    const struct version *before = version_at(p, index);
-    struct version v = {index, op, op ? before->count + 1 : 0};
-    if (op == 0 && before->op == 0)
-        return;
-    if (p->n == p->cap) {
-        p->cap = p->cap ? 2 * p->cap : 64;
-        p->items = mem_realloc(p->items, p->cap * sizeof *p->items);
-    }
-    p->items[p->n++] = v;
 }
 
 /* ---- sessions ---- */
@@ -220,11 +168,27 @@ static bool admit(struct sim *s, const struct kv_origin *o, uint64_t term)
 
 /* ---- names and time (kv/idempotency.h) ---- */
 
+/* The oldest ones go whose time has come, n_max at most. */
+static void forget_names(struct sim *s, size_t n_max)
+{
+    struct model *m = s->model;
+    size_t n = 0;
+    while (n < n_max && n < m->n_once && m->once[n].time != 0 &&
+           m->clock_ms - (m->once[n].time - 1) >= KV_ONCE_KEEP_MS)
+        n++;
+    if (n == 0)
+        return;
+    probe(s, PROBE_ONCE_EXPIRED);
+    m->n_once -= n;
+    memmove(m->once, m->once + n, m->n_once * sizeof *m->once);
+}
+
 /* Whether the command is the first under its name. */
 static bool admit_name(struct sim *s, const struct kv_once *once, uint64_t term)
 {
     struct model *m = s->model;
     uint64_t name = 0, op = bytes_get_be(once->fingerprint, 8);
+    forget_names(s, KV_ONCE_PER_COMMAND);
     for (size_t i = 0; i < once->name_len; i++)
         name = 10 * name + once->name[i] - '0';
     for (size_t i = 0; i < m->n_once; i++) {
@@ -270,19 +234,13 @@ static void check_clock(struct sim *s, uint64_t term, uint64_t elapsed_ms)
 static void commit_clock(struct sim *s, uint64_t term, uint64_t elapsed_ms)
 {
     struct model *m = s->model;
-    size_t kept = 0;
     if (elapsed_ms < SIM_LEAP_MS)
         check_clock(s, term, elapsed_ms);
     m->clock_ms += elapsed_ms;
-    for (size_t i = 0; i < m->n_once; i++) {
+    for (size_t i = 0; i < m->n_once; i++)
         if (m->once[i].time == 0)
             m->once[i].time = 1 + m->clock_ms;
-        if (m->clock_ms - (m->once[i].time - 1) < KV_ONCE_KEEP_MS)
-            m->once[kept++] = m->once[i];
-    }
-    if (kept < m->n_once)
-        probe(s, PROBE_ONCE_EXPIRED);
-    m->n_once = kept;
+    forget_names(s, KV_ONCE_PER_CLOCK);
 }
 
 size_t model_n_once(const struct sim *s)
@@ -292,20 +250,46 @@ size_t model_n_once(const struct sim *s)
 
 /* ---- commands ---- */
 
-static void commit_set(struct sim *s, struct committed *c, const struct kv_op *kv, unsigned key)
+/* A write that says who wrote it is in the log. */
+static void note_effect(struct sim *s, uint64_t id, uint64_t index)
 {
-    uint64_t op = 0, index = c->entry->pos.index;
-    SIM_SAFE(s, model_parse_value(s, kv->value, kv->value_len, &op),
-             "entry %llu holds a value that nobody wrote", (unsigned long long)index);
-    struct op *o = op_of(s, op);
+    struct op *o = op_of(s, id);
     SIM_SAFE(s, o->index == 0 || o->index == index, "write %llu took effect at %llu and at %llu",
-             (unsigned long long)op, (unsigned long long)o->index, (unsigned long long)index);
+             (unsigned long long)id, (unsigned long long)o->index, (unsigned long long)index);
     SIM_SAFE(s, !o->refused, "write %llu was refused as not attempted, and is entry %llu",
-             (unsigned long long)op, (unsigned long long)index);
+             (unsigned long long)id, (unsigned long long)index);
     if (o->index == 0 && o->unknown)
         probe(s, PROBE_UNKNOWN_COMMITTED);
     o->index = index;
-    set(&s->model->keys[key], index, op);
+}
+
+static void commit_prefix(struct sim *s, struct committed *c, const struct kv_op *kv)
+{
+    uint64_t index = c->entry->pos.index;
+    uint32_t keys = past_keys_with(s, kv->key, kv->key_len);
+    c->keys |= keys;
+    if (past_count(s, keys, index) > kv->max)
+        return;
+    for (unsigned key = 0; key < s->plan.n_keys; key++)
+        if (keys >> key & 1)
+            past_remove(s, key, index);
+}
+
+static void commit_op(struct sim *s, struct committed *c, const struct kv_op *kv)
+{
+    uint64_t id = 0, index = c->entry->pos.index;
+    if (kv->type == KV_OP_REMOVE_PREFIX) {
+        commit_prefix(s, c, kv);
+        return;
+    }
+    int key = client_key_of(kv->key, kv->key_len);
+    SIM_SAFE(s, key >= 0, "entry %llu: a key that nobody wrote", (unsigned long long)index);
+    c->keys |= 1u << key;
+    if (kv->type != KV_OP_DELETE && kv->type != KV_OP_REMOVE) {
+        id = ask_id(s, kv);
+        note_effect(s, id, index);
+    }
+    past_apply(s, (unsigned)key, kv, index, id);
 }
 
 static void commit_command(struct sim *s, struct committed *c)
@@ -322,16 +306,8 @@ static void commit_command(struct sim *s, struct committed *c)
     c->effective = admit(s, &command.origin, e->pos.term);
     if (c->effective && command.once.name_len > 0)
         c->effective = admit_name(s, &command.once, e->pos.term);
-    while (c->effective && kv_op_next(&command.ops, &kv)) {
-        int key = key_of(kv.key, kv.key_len);
-        SIM_SAFE(s, key >= 0 && key < SIM_KEYS_MAX, "entry %llu: a key that nobody wrote",
-                 (unsigned long long)e->pos.index);
-        c->keys |= 1u << key;
-        if (kv.type == KV_OP_SET)
-            commit_set(s, c, &kv, (unsigned)key);
-        else
-            set(&s->model->keys[key], e->pos.index, 0);
-    }
+    while (c->effective && kv_op_next(&command.ops, &kv))
+        commit_op(s, c, &kv);
 }
 
 void model_commit(struct sim *s, struct committed *c)
@@ -344,33 +320,47 @@ void model_commit(struct sim *s, struct committed *c)
 
 /* ---- comparing ---- */
 
+bool model_is_key(struct sim *s, unsigned key, uint64_t index, const struct kv_value *value)
+{
+    const struct version *v = past_at(s, key, index);
+    if (!value || v->op == 0)
+        return !value && v->op == 0;
+    return value->revision == v->index && value->create_revision == v->create &&
+           value->version == v->count &&
+           past_is_value(s, key, v, value->data, value->len, value->attrs, value->attrs_len);
+}
+
 static void check_key(struct sim *s, unsigned i, unsigned key, uint64_t index)
 {
     struct machine *state = s->nodes[i].driver->machine;
-    const struct version *v = version_at(&s->model->keys[key], index);
-    struct buf *value = &s->model->scratch;
+    struct kv_value value = {.data = NULL};
+    struct buf *bytes = &s->model->scratch, *attrs = &s->model->attrs;
     char name[8];
     size_t len = client_key(key, name);
-    uint64_t op = 0;
-    buf_clear(value);
-    if (machine_get(state, name, len, value) == 0)
-        SIM_SAFE(s, model_parse_value(s, value->data, value->len, &op),
-                 "node %u: key %u holds what nobody wrote", i, key);
-    SIM_SAFE(s, op == v->op && machine_version(state, name, len) == v->count,
-             "node %u at %llu: key %u is of write %llu, number %llu, instead of %llu, number %llu",
-             i, (unsigned long long)index, key, (unsigned long long)op,
-             (unsigned long long)machine_version(state, name, len), (unsigned long long)v->op,
-             (unsigned long long)v->count);
+    buf_clear(bytes);
+    buf_clear(attrs);
+    bool found = machine_get_value(state, name, len, &value, bytes, attrs) == 0;
+    value.data = bytes->data;
+    value.len = bytes->len;
+    value.attrs = attrs->data;
+    value.attrs_len = attrs->len;
+    SIM_SAFE(s, model_is_key(s, key, index, found ? &value : NULL),
+             "node %u at %llu: key %u is of %llu, number %llu, instead of write %llu at %llu, "
+             "number %llu, or has another value",
+             i, (unsigned long long)index, key, (unsigned long long)value.revision,
+             (unsigned long long)value.version, (unsigned long long)past_at(s, key, index)->op,
+             (unsigned long long)past_at(s, key, index)->index,
+             (unsigned long long)past_at(s, key, index)->count);
 }
 
-void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to)
+void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t applied, uint64_t to)
 {
     uint32_t keys = 0;
     for (uint64_t k = from + 1; k <= to; k++)
         keys |= s->log[k - 1].keys;
     for (unsigned key = 0; key < s->plan.n_keys; key++)
         if (keys >> key & 1)
-            check_key(s, i, key, to);
+            check_key(s, i, key, applied);
 }
 
 void model_check_names(struct sim *s, unsigned i)
@@ -390,10 +380,11 @@ void model_check_all(struct sim *s, unsigned i)
     uint64_t n = 0;
     for (unsigned key = 0; key < s->plan.n_keys; key++) {
         check_key(s, i, key, applied);
-        n += version_at(&s->model->keys[key], applied)->op != 0;
+        n += past_at(s, key, applied)->op != 0;
     }
     model_check_names(s, i);
-    SIM_SAFE(s, machine_stats(s->nodes[i].driver->machine).n_keys == n,
+    bool in_the_middle = driver_is_applying(s->nodes[i].driver);
+    SIM_SAFE(s, in_the_middle || machine_stats(s->nodes[i].driver->machine).n_keys == n,
              "node %u at %llu holds %llu keys instead of %llu", i, (unsigned long long)applied,
              (unsigned long long)machine_stats(s->nodes[i].driver->machine).n_keys,
              (unsigned long long)n);

@@ -135,6 +135,7 @@ void plan_make(struct sim *s)
     plan_load(s, p);
     plan_weather(s, p);
     plan_faults(s, p);
+    asks_plan(s);
     p->storm_us = s->seconds * SIM_S;
     /* An operator wants quiet before the end of a storm. */
     p->round_us = p->operator_gap_us ? sim_random(s, 45, 90) * SIM_S : sim_random(s, 8, 25) * SIM_S;

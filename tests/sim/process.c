@@ -94,7 +94,7 @@ void process_turn(struct sim *s, unsigned i, uint64_t at_us)
     check_turn(s, i);
     clients_completed(s);
     if (driver_is_applying(n->driver))
-        process_wake(s, i);
+        turn_at(s, i, s->now_us + asks_slice_us(s, i));
     wake_at_tick(s, i);
 }
 
@@ -221,6 +221,8 @@ void process_kill(struct sim *s, unsigned i)
     trace(s, "node %u dies", i);
     if (driver_is_leader(n->driver))
         probe(s, PROBE_RESTART_LEADER);
+    if (driver_is_applying(n->driver))
+        probe(s, PROBE_SLICED_KILLED);
     n->dying = true; /* whatever it would answer now, nobody hears it */
     disk_crash(s, i);
     driver_abandon(n->driver);

@@ -188,6 +188,7 @@ void sim_free(struct sim **s)
     for (uint64_t i = 0; i < mine->n_log; i++)
         raft_entry_unref(&mine->log[i].entry);
     model_free(&mine->model);
+    past_free(mine);
     mem_free(mine->log);
     mem_free(mine->leaders.items);
     mem_free(mine->ops);

@@ -10,6 +10,7 @@
  *      operator.c   membership commands            faults.c    what goes wrong, and when
  *      backup.c     backups, compared with the model
  *      checkers.c   the promises of Raft           model.c     the state machine, made anew
+ *      asks.c       operations of /v1              past.c      what each key ever was
  *      history.c    linearizability             liveness.c  the end: all must work again
  *      promises.c   promises about messages, time and the way to a change of leader
  *      report.c     the last events, failures      main.c      seeds, workers, figures
@@ -23,9 +24,11 @@
 #include "base/list.h"
 #include "base/rng.h"
 #include "counts.h"
+#include "past.h"
 #include "base/err.h"
 #include "kv/idempotency.h"
 #include "node/driver.h"
+#include "kv/command.h"
 
 #define SIM_NODES      8
 #define SIM_MS         ((uint64_t)1000) /* in microseconds, the unit of simulated time */
@@ -46,6 +49,8 @@ struct plan {
     uint64_t think_us; /* of a client, in the mean */
     unsigned pct_read, pct_lease, pct_delete, pct_batch, pct_retry, pct_twin, pct_once, ppm_vanish,
         ppm_oversized;
+    unsigned pct_v1; /* of what could be asked by the classic dialect too */
+    uint64_t slice_us_max;
     size_t value_max, oversized_max;
     uint64_t latency_min_us, latency_max_us;
     unsigned ppm_drop, ppm_delay, ppm_delay_vote, ppm_duplicate, ppm_reset, ppm_replay;
@@ -174,6 +179,8 @@ struct sim_node {
     /* as of the last check */
     struct raft_status seen;
     bool seen_outsider;
+    uint64_t seen_applied; /* by its state machine */
+    uint64_t seen_begun;   /* what it was in the middle of; 0: nothing */
     struct raft_config seen_config;
     struct raft_pos seen_config_pos;
     uint64_t lag_max; /* entries behind the committed log, since it was last level */
@@ -191,11 +198,22 @@ struct committed {
     bool has_digest;
 };
 
-enum op_type { OP_READ, OP_SET, OP_DELETE, OP_BATCH };
+enum op_type {
+    OP_READ,
+    OP_SET,
+    OP_DELETE,
+    OP_BATCH,
+    OP_PUT, /* this and what follows: of /v1 */
+    OP_REMOVE,
+    OP_REMOVE_PREFIX,
+    OP_INCR,
+    OP_APPEND,
+};
 
-/* One operation of a client; its number is the value it writes. */
+/* One operation of a client; its number is the value it writes, or adds or subtracts. */
 struct op {
     enum op_type type;
+    enum op_type asked; /* what was chosen at first, in words of the classic dialect */
     unsigned client;
     unsigned n_keys, keys[SIM_BATCH_KEYS];
     uint32_t value_len;
@@ -207,6 +225,16 @@ struct op {
     uint64_t name;              /* under which it may be sent again; 0: none */
     unsigned n_calls;           /* how often it was sent */
     bool conflicted;            /* its name stood for another one when it was committed */
+    /* asked by /v1 */
+    struct kv_condition condition;
+    bool want_prev;
+    int64_t by;
+    uint64_t max;
+    unsigned prefix_len;  /* of the name of keys[0] */
+    uint32_t prefix_keys; /* bit mask */
+    /* and answered: */
+    enum kv_code code;
+    uint64_t seen; /* the write that the key had before; 0: none */
 };
 
 struct call {
@@ -220,7 +248,9 @@ struct call {
     /* as it was when the request was done */
     bool reset;       /* the node died */
     uint64_t applied; /* OP_READ */
-    uint64_t read_op;
+    bool found;
+    struct kv_value info; /* without the bytes, which are here: */
+    struct buf value, attrs;
 };
 
 /* One that an operator takes. */
@@ -290,6 +320,8 @@ struct sim {
     struct list completed;         /* struct call, to be looked at after the turn */
     uint64_t clock_term, clock_ms; /* what was told in that term of the time that passed */
     uint64_t acked;                /* the highest index a client has seen the effect of */
+    struct rng asks_rng;
+    uint64_t seen_revisions[SIM_KEYS_MAX]; /* told to some client last */
     uint64_t moments;
     struct backup backups[SIM_BACKUPS];
     unsigned admin_calls;       /* under way */
@@ -303,6 +335,7 @@ struct sim {
         uint64_t cap;
     } leaders;
     struct model *model;
+    struct past pasts[SIM_KEYS_MAX];
     struct raft_config config; /* the last one committed */
     struct raft_pos config_pos;
 
@@ -391,6 +424,8 @@ void files_install(struct disk *d, struct storage_write *w);
 void files_crash(struct disk *d);
 void files_wipe(struct disk *d);
 void files_free(struct disk *d);
+/* The next record of a snapshot, after its meta. False: there is none, or it is damaged. */
+bool files_next_record(struct bytes_reader *r, struct kv_record *ret);
 
 /* ---- net.c ---- */
 struct flight;
@@ -425,6 +460,8 @@ void client_stalk(struct sim *s, unsigned leader, enum op_type type, bool elsewh
 /* Any other request; operator_completed() gets it back. */
 void call_submit(struct sim *s, unsigned node, struct node_request *r);
 size_t client_key(unsigned key, char out[8]);
+/* -1: no key of a client. */
+int client_key_of(const uint8_t *key, size_t len);
 
 /* ---- operator.c ---- */
 void operator_start(struct sim *s);
@@ -489,8 +526,9 @@ struct model *model_new(void);
 void model_free(struct model **m);
 /* The next committed entry. */
 void model_commit(struct sim *s, struct committed *c);
-/* What the keys of committed entries (from, to] are in node i, which has applied up to `to`. */
-void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t to);
+/* What the keys of committed entries (from, to] are in node i, which has applied up to `applied`.
+ */
+void model_check_applied(struct sim *s, unsigned i, uint64_t from, uint64_t applied, uint64_t to);
 /* The same for all keys. */
 void model_check_all(struct sim *s, unsigned i);
 /* The names that are remembered, if it has applied all that is committed. */
@@ -499,11 +537,24 @@ void model_check_names(struct sim *s, unsigned i);
 size_t model_n_once(const struct sim *s);
 #define SIM_LEAP_MS                                                                                \
     (KV_ONCE_KEEP_MS - 30000) /* at least, of the cluster's clock: not by a leader */
-/* The operation that wrote the value a key has after index; 0: none. */
-uint64_t model_value(const struct sim *s, unsigned key, uint64_t index);
+/* Whether the key is this at index, NULL: not there. */
+bool model_is_key(struct sim *s, unsigned key, uint64_t index, const struct kv_value *value);
 /* A value's bytes; false when nobody can have written them. */
 bool model_parse_value(struct sim *s, const void *p, size_t len, uint64_t *ret_op);
 void model_make_value(struct sim *s, uint64_t op, uint32_t len, struct buf *out);
+
+/* ---- asks.c ---- */
+void asks_plan(struct sim *s);
+/* How long the next slice of a command takes this node; some are slow. */
+uint64_t asks_slice_us(struct sim *s, unsigned node);
+/* Asks for the same by an operation of /v1, maybe. */
+void ask_choose(struct sim *s, uint64_t id);
+bool ask_is_v1(const struct op *op);
+void ask_encode(struct sim *s, uint64_t id, struct buf *body);
+/* The operation that a Put, Incr or Append in the log is. */
+uint64_t ask_id(struct sim *s, const struct kv_op *kv);
+/* An answer that says it took effect at index. */
+void ask_judge(struct sim *s, const struct call *c, uint64_t index);
 
 /* ---- history.c ---- */
 void history_check(struct sim *s);
