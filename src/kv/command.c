@@ -163,25 +163,23 @@ static int read_details(struct bytes_reader *r, const struct shape *shape, struc
     return err ? err : bytes_reader_ok(r) ? 0 : ERR_INVALID;
 }
 
-static int read_op(struct bytes_reader *r, struct kv_op *ret_op)
+/* Into *op, of no meaning after an error: this is read twice for every command that is applied. */
+static int read_op(struct bytes_reader *r, struct kv_op *op)
 {
-    struct kv_op op = {.type = bytes_read_u8(r)};
-    const struct shape *shape = shape_of(op.type);
+    *op = (struct kv_op){.type = bytes_read_u8(r)};
+    const struct shape *shape = shape_of(op->type);
     if (!shape)
         return ERR_INVALID;
-    int err = read_string(r, LIMIT_KEY_BYTES, &op.key, &op.key_len);
+    int err = read_string(r, LIMIT_KEY_BYTES, &op->key, &op->key_len);
     if (err)
         return err;
-    if (op.key_len == 0 && op.type != KV_OP_REMOVE_PREFIX)
+    if (op->key_len == 0 && op->type != KV_OP_REMOVE_PREFIX)
         return ERR_INVALID;
     if (!shape->is_batched)
-        err = read_details(r, shape, &op);
+        err = read_details(r, shape, op);
     if (!err && shape->value)
-        err = read_string(r, LIMIT_VALUE_BYTES, &op.value, &op.value_len);
-    if (err)
-        return err;
-    *ret_op = op;
-    return 0;
+        err = read_string(r, LIMIT_VALUE_BYTES, &op->value, &op->value_len);
+    return err;
 }
 
 /* All operations are there and nothing follows them. */

@@ -7,7 +7,9 @@
 static uint64_t sum_of_fields(const struct kv_record *r)
 {
     const struct kv_value *v = &r->value;
-    uint32_t value = crc32c(crc32c(0, v->data, v->len), v->attrs, v->attrs_len);
+    uint32_t value = crc32c(0, v->data, v->len);
+    if (v->attrs_len)
+        value = crc32c(value, v->attrs, v->attrs_len);
     uint64_t bytes = (uint64_t)crc32c(0, r->key, r->key_len) << 32 | value;
     uint64_t lengths = (uint64_t)v->attrs_len << 48 | (uint64_t)v->len << 16 | r->key_len;
     return bytes + v->revision * 0x9e3779b97f4a7c15u + v->create_revision * 0xc2b2ae3d27d4eb4fu +
