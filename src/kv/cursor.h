@@ -39,16 +39,20 @@ struct kv_cursor {
     const struct kv_cursor_ops *ops;
 };
 
-/* Both moves give 0 and a record; or, leaving *ret_record as it was, NOT_FOUND
+/* All moves give 0 and a record; or, leaving *ret_record as it was, NOT_FOUND
  * at the end (again at every further next), CORRUPT when what is kept is
  * damaged, TIMEOUT when the view it reads has grown too old, or IO. After an
- * error other than NOT_FOUND only seek and close are allowed. */
+ * error other than NOT_FOUND only seek, below and close are allowed. */
 struct kv_cursor_ops {
     /* The first record whose key is not below the given one; len 0: the first of all. The key may
      * be that of the cursor's own record. May be called at any time, in any direction. */
     int (*seek)(struct kv_cursor *c, const void *key, size_t len, struct kv_record *ret_record);
     /* The record after the last one given. Only after a seek. */
     int (*next)(struct kv_cursor *c, struct kv_record *ret_record);
+    /* The last record whose key is below the given one; len 0: the last of all. The key may be that
+     * of the cursor's own record: so one goes backwards, step by step. No next may follow it. NULL
+     * in a source that is only read from its beginning to its end. */
+    int (*below)(struct kv_cursor *c, const void *key, size_t len, struct kv_record *ret_record);
     /* Frees c and what it holds. */
     void (*close)(struct kv_cursor *c);
 };
@@ -62,6 +66,12 @@ MUST_CHECK static inline int kv_cursor_seek(struct kv_cursor *c, const void *key
 MUST_CHECK static inline int kv_cursor_next(struct kv_cursor *c, struct kv_record *ret_record)
 {
     return c->ops->next(c, ret_record);
+}
+
+MUST_CHECK static inline int kv_cursor_below(struct kv_cursor *c, const void *key, size_t len,
+                                             struct kv_record *ret_record)
+{
+    return c->ops->below(c, key, len, ret_record);
 }
 
 /* Closes *c and nulls the pointer; NULL is accepted. */

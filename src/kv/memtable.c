@@ -407,6 +407,36 @@ static int cursor_next(struct kv_cursor *cursor, struct kv_record *ret_record)
     return settle(c, c->at ? follow(&c->at->next[0]) : NULL, ret_record);
 }
 
+/* The last node whose key is below the given one, len 0: the last of all; NULL: there is none. */
+static struct memtable_node *last_below(struct memtable *m, const void *key, size_t len)
+{
+    unsigned level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
+    _Atomic(struct memtable_node *) *link = &m->head[level];
+    struct memtable_node *last = NULL, *n;
+    for (;; level--, link--) {
+        while ((n = follow(link)) && (len == 0 || node_compare(n, key, len) < 0)) {
+            last = n;
+            link = &n->next[level];
+        }
+        if (level == 0)
+            return last;
+    }
+}
+
+static int cursor_below(struct kv_cursor *cursor, const void *key, size_t len,
+                        struct kv_record *ret_record)
+{
+    struct memtable_cursor *c = (struct memtable_cursor *)cursor;
+    struct memtable_node *n = last_below(c->m, key, len);
+    const struct version *v = NULL;
+    while (n && !(v = version_at(n, c->index))) /* written later only */
+        n = last_below(c->m, node_key(n), n->key_len);
+    if (!n)
+        return ERR_NOT_FOUND;
+    *ret_record = record_of(n, v);
+    return 0;
+}
+
 static void cursor_close(struct kv_cursor *cursor)
 {
     mem_free(cursor);
@@ -414,7 +444,7 @@ static void cursor_close(struct kv_cursor *cursor)
 
 struct kv_cursor *memtable_cursor(struct memtable *m, uint64_t index)
 {
-    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_close};
+    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_below, cursor_close};
     struct memtable_cursor *c = mem_zalloc(sizeof *c);
     *c = (struct memtable_cursor){.cursor = {&ops}, .m = m, .index = index};
     return &c->cursor;

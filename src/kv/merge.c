@@ -22,6 +22,7 @@ struct merge {
     unsigned n;              /* newest first */
     struct source *current;  /* whose record was given last; NULL: none */
     struct buf key;          /* the one sought: the caller's may go when a source moves */
+    bool backwards;          /* each source stands at its last record below `key` */
     struct source sources[]; /* n */
 };
 
@@ -82,6 +83,7 @@ static int merge_seek(struct kv_cursor *cursor, const void *key, size_t len,
 {
     struct merge *m = (struct merge *)cursor;
     m->current = NULL;
+    m->backwards = false;
     buf_clear(&m->key);
     buf_append(&m->key, key, len);
     for (struct source *s = m->sources; s < m->sources + m->n; s++) {
@@ -101,6 +103,60 @@ static int merge_next(struct kv_cursor *cursor, struct kv_record *ret_record)
     return err ? err : settle(m, ret_record);
 }
 
+/* ---- backwards ---- */
+
+static bool is_below(const struct source *s, const struct buf *bound)
+{
+    struct kv_record key = {.key = bound->data, .key_len = bound->len};
+    return s->at_end || compare(&s->record, &key) < 0;
+}
+
+/* Every source goes to its last record below the bound. One that stands there already when the
+ * bound came down stays. */
+static int all_below(struct merge *m, const void *key, size_t len)
+{
+    struct kv_record bound = {.key = key, .key_len = len},
+                     last = {.key = m->key.data, .key_len = m->key.len};
+    bool lower = m->backwards && len > 0 && (last.key_len == 0 || compare(&bound, &last) <= 0);
+    buf_clear(&m->key);
+    buf_append(&m->key, key, len);
+    m->backwards = false;
+    for (struct source *s = m->sources; s < m->sources + m->n; s++) {
+        if (lower && is_below(s, &m->key))
+            continue;
+        int err = moved(s, kv_cursor_below(s->cursor, m->key.data, m->key.len, &s->record));
+        if (err)
+            return err;
+    }
+    m->backwards = true;
+    return 0;
+}
+
+/* Of equal keys the newest: the first. */
+static struct source *largest(struct merge *m)
+{
+    struct source *found = NULL;
+    for (struct source *s = m->sources; s < m->sources + m->n; s++)
+        if (!s->at_end && (!found || compare(&s->record, &found->record) > 0))
+            found = s;
+    return found;
+}
+
+static int merge_below(struct kv_cursor *cursor, const void *key, size_t len,
+                       struct kv_record *ret_record)
+{
+    struct merge *m = (struct merge *)cursor;
+    const struct source *s = NULL;
+    m->current = NULL;
+    int err = all_below(m, key, len);
+    while (!err && (s = largest(m)) && s->record.deleted && !m->keep_deleted)
+        err = all_below(m, s->record.key, s->record.key_len);
+    if (err || !s)
+        return err ? err : ERR_NOT_FOUND;
+    *ret_record = s->record;
+    return 0;
+}
+
 static void merge_close(struct kv_cursor *cursor)
 {
     struct merge *m = (struct merge *)cursor;
@@ -112,7 +168,7 @@ static void merge_close(struct kv_cursor *cursor)
 
 struct kv_cursor *kv_merge_new(struct kv_cursor *const sources[], unsigned n, bool keep_deleted)
 {
-    static const struct kv_cursor_ops ops = {merge_seek, merge_next, merge_close};
+    static const struct kv_cursor_ops ops = {merge_seek, merge_next, merge_below, merge_close};
     ASSERT(n >= 1 && n <= KV_MERGE_MAX);
     struct merge *m = mem_zalloc(sizeof *m + n * sizeof m->sources[0]);
     m->cursor.ops = &ops;

@@ -83,6 +83,31 @@ static int cursor_seek(struct kv_cursor *c, const void *key, size_t len,
     return cursor_next(c, ret_record);
 }
 
+static int cursor_below(struct kv_cursor *c, const void *key, size_t len,
+                        struct kv_record *ret_record)
+{
+    struct run *r = ((struct cursor *)c)->run;
+    struct run_block block;
+    unsigned pos = 0;
+    if (r->footer.n_blocks == 0)
+        return ERR_NOT_FOUND;
+    uint64_t i = len > 0 ? run_block_of_key(r, key, len) : r->footer.n_blocks;
+    int err = 0;
+    if (len > 0)
+        err = run_block_read(r, i, &block, NULL);
+    if (!err && len > 0)
+        err = run_block_seek(r, &block, key, len, &pos, NULL);
+    if (err)
+        return err;
+    if (pos == 0 && i == 0)
+        return ERR_NOT_FOUND;
+    if (pos == 0) {
+        err = run_block_read(r, i - 1, &block, NULL);
+        pos = err ? 0 : block.n;
+    }
+    return err ? err : run_block_record(r, &block, pos - 1, ret_record, NULL);
+}
+
 static void cursor_close(struct kv_cursor *c)
 {
     struct cursor *cursor = (struct cursor *)c;
@@ -92,7 +117,7 @@ static void cursor_close(struct kv_cursor *c)
 
 struct kv_cursor *run_cursor(struct run *r)
 {
-    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_close};
+    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_below, cursor_close};
     struct cursor *cursor = mem_zalloc(sizeof *cursor);
     cursor->base.ops = &ops;
     cursor->run = run_ref(r);

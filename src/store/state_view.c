@@ -218,32 +218,40 @@ static int give(struct db_cursor *c, const MDB_val *key, const MDB_val *item,
     return told(s, err, &reason);
 }
 
-static int move(struct db_cursor *c, MDB_val key, MDB_cursor_op op, struct kv_record *ret_record)
+/* Gives what LMDB's cursor stands at after its last move ended with rc. */
+static int moved(struct db_cursor *c, int rc, const MDB_val *key, const MDB_val *item,
+                 struct kv_record *ret_record)
 {
-    struct state_view *v = c->view;
-    struct state *s = v->state;
-    MDB_val item;
-    int rc = 0;
-    if (!v->txn)
-        return v->err;
-    if (!c->keys)
-        rc = mdb_cursor_open(v->txn, s->db.keys, &c->keys);
-    if (!rc)
-        rc = mdb_cursor_get(c->keys, &key, &item, op);
+    struct state *s = c->view->state;
     if (rc == MDB_NOTFOUND)
         return ERR_NOT_FOUND;
     if (!rc)
-        return give(c, &key, &item, ret_record);
+        return give(c, key, item, ret_record);
     struct buf reason = BUF_INIT;
     return told(s, state_db_failed(&s->db, &reason, "the table of keys", rc), &reason);
+}
+
+/* 0, or how LMDB's cursor cannot be had. With the view's lock held. */
+static int open_cursor(struct db_cursor *c)
+{
+    struct state_view *v = c->view;
+    if (!v->txn)
+        return v->err;
+    int rc = c->keys ? 0 : mdb_cursor_open(v->txn, v->state->db.keys, &c->keys);
+    return rc ? moved(c, rc, NULL, NULL, NULL) : 0;
 }
 
 static int db_seek(struct kv_cursor *cursor, const void *key, size_t len,
                    struct kv_record *ret_record)
 {
     struct db_cursor *c = (struct db_cursor *)cursor;
+    MDB_val k = {len, (void *)key}, item;
     pthread_mutex_lock(&c->view->lock);
-    int err = move(c, (MDB_val){len, (void *)key}, len ? MDB_SET_RANGE : MDB_FIRST, ret_record);
+    int err = open_cursor(c);
+    if (!err) {
+        int rc = mdb_cursor_get(c->keys, &k, &item, len ? MDB_SET_RANGE : MDB_FIRST);
+        err = moved(c, rc, &k, &item, ret_record);
+    }
     pthread_mutex_unlock(&c->view->lock);
     return err;
 }
@@ -251,8 +259,28 @@ static int db_seek(struct kv_cursor *cursor, const void *key, size_t len,
 static int db_next(struct kv_cursor *cursor, struct kv_record *ret_record)
 {
     struct db_cursor *c = (struct db_cursor *)cursor;
+    MDB_val k, item;
     pthread_mutex_lock(&c->view->lock);
-    int err = move(c, (MDB_val){0, NULL}, MDB_NEXT, ret_record);
+    int err = open_cursor(c);
+    if (!err)
+        err = moved(c, mdb_cursor_get(c->keys, &k, &item, MDB_NEXT), &k, &item, ret_record);
+    pthread_mutex_unlock(&c->view->lock);
+    return err;
+}
+
+static int db_below(struct kv_cursor *cursor, const void *key, size_t len,
+                    struct kv_record *ret_record)
+{
+    struct db_cursor *c = (struct db_cursor *)cursor;
+    MDB_val k = {len, (void *)key}, item;
+    pthread_mutex_lock(&c->view->lock);
+    int err = open_cursor(c);
+    if (!err) {
+        int rc = len ? mdb_cursor_get(c->keys, &k, &item, MDB_SET_RANGE) : MDB_NOTFOUND;
+        if (rc == 0 || rc == MDB_NOTFOUND)
+            rc = mdb_cursor_get(c->keys, &k, &item, rc ? MDB_LAST : MDB_PREV);
+        err = moved(c, rc, &k, &item, ret_record);
+    }
     pthread_mutex_unlock(&c->view->lock);
     return err;
 }
@@ -269,7 +297,7 @@ static void db_close(struct kv_cursor *cursor)
 
 static struct kv_cursor *db_cursor_new(struct state_view *v)
 {
-    static const struct kv_cursor_ops ops = {db_seek, db_next, db_close};
+    static const struct kv_cursor_ops ops = {db_seek, db_next, db_below, db_close};
     struct db_cursor *c = mem_zalloc(sizeof *c);
     c->cursor.ops = &ops;
     c->view = v;

@@ -160,7 +160,8 @@ static void complete(struct disk *d, struct storage_job *j, struct snapshot_file
     struct bytes_reader r = bytes_reader(file->bytes.data, file->bytes.len);
     const uint8_t *meta = bytes_read_string(&r, file->bytes.len, &len);
     ASSERT(meta);
-    static const struct kv_cursor_ops ops = {parse_first, parse_next, parse_end};
+    static const struct kv_cursor_ops ops = {
+        .seek = parse_first, .next = parse_next, .close = parse_end};
     struct parser *p = mem_zalloc(sizeof *p);
     p->cursor.ops = &ops;
     p->all = r;

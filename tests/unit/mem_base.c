@@ -183,6 +183,16 @@ static int cursor_next(struct kv_cursor *cursor, struct kv_record *ret_record)
     return cursor_give(c, ret_record);
 }
 
+static int cursor_below(struct kv_cursor *cursor, const void *key, size_t len,
+                        struct kv_record *ret_record)
+{
+    struct cursor *c = (struct cursor *)cursor;
+    const struct generation *g = c->view->generation;
+    size_t i = len ? first_not_below(g, key, len) : g->n;
+    c->at = i > 0 ? i - 1 : g->n;
+    return cursor_give(c, ret_record);
+}
+
 static void cursor_close(struct kv_cursor *cursor)
 {
     record_free(&((struct cursor *)cursor)->lent);
@@ -191,7 +201,7 @@ static void cursor_close(struct kv_cursor *cursor)
 
 static struct kv_cursor *view_cursor(struct kv_base_view *view)
 {
-    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_close};
+    static const struct kv_cursor_ops ops = {cursor_seek, cursor_next, cursor_below, cursor_close};
     struct cursor *c = mem_zalloc(sizeof *c);
     c->cursor.ops = &ops;
     c->view = (struct view *)view;

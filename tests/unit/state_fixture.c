@@ -364,6 +364,36 @@ static void check_gets(struct kv_base_view *view, const struct model_key *model)
     }
 }
 
+static void check_record(unsigned i, const struct model_key *m, const struct kv_record *r)
+{
+    size_t len;
+    const uint8_t *key = fixture_key(i, &len);
+    assert_int_equal(r->key_len, len);
+    assert_memory_equal(r->key, key, len);
+    check_value(i, m, &r->value);
+}
+
+static void check_scan_back(struct kv_base_view *view, const struct model_key *model)
+{
+    struct kv_cursor *c = view->ops->cursor(view);
+    struct kv_record r;
+    int err = kv_cursor_below(c, NULL, 0, &r);
+    for (unsigned i = MODEL_KEYS; i-- > 0;) {
+        if (!model[i].present)
+            continue;
+        while (!err && r.deleted)
+            err = kv_cursor_below(c, r.key, r.key_len, &r);
+        if (err)
+            fail_msg("scan backwards before key %u: %s", i, err_text(err));
+        check_record(i, &model[i], &r);
+        err = kv_cursor_below(c, r.key, r.key_len, &r);
+    }
+    while (!err && r.deleted)
+        err = kv_cursor_below(c, r.key, r.key_len, &r);
+    assert_int_equal(err, ERR_NOT_FOUND);
+    kv_cursor_close(&c);
+}
+
 static void check_scan(struct kv_base_view *view, const struct model_key *model)
 {
     struct kv_cursor *c = view->ops->cursor(view);
@@ -374,13 +404,9 @@ static void check_scan(struct kv_base_view *view, const struct model_key *model)
             continue;
         while (!err && r.deleted)
             err = kv_cursor_next(c, &r);
-        size_t len;
-        const uint8_t *key = fixture_key(i, &len);
         if (err)
             fail_msg("scan before key %u: %s", i, err_text(err));
-        assert_int_equal(r.key_len, len);
-        assert_memory_equal(r.key, key, len);
-        check_value(i, &model[i], &r.value);
+        check_record(i, &model[i], &r);
         err = kv_cursor_next(c, &r);
     }
     while (!err && r.deleted)
@@ -393,6 +419,7 @@ void fixture_check_view(struct kv_base_view *view, const struct model_key *model
 {
     check_gets(view, model);
     check_scan(view, model);
+    check_scan_back(view, model);
 }
 
 void fixture_check(struct state_fixture *f)

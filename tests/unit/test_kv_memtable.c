@@ -77,6 +77,21 @@ static const char *list(struct kv_cursor *c, const char *from)
     return text;
 }
 
+/* The same from the last record below a key on, backwards. */
+static const char *list_back(struct kv_cursor *c, const char *from)
+{
+    static char text[256];
+    struct kv_record r;
+    size_t n = 0;
+    text[0] = '\0';
+    int err = kv_cursor_below(c, from, strlen(from), &r);
+    for (; err == 0; err = kv_cursor_below(c, r.key, r.key_len, &r))
+        n += (size_t)snprintf(text + n, sizeof text - n, r.deleted ? "%.*s- " : "%.*s=%.*s ",
+                              (int)r.key_len, (const char *)r.key, (int)r.value.len,
+                              (const char *)r.value.data);
+    return err == ERR_NOT_FOUND ? text : err_name(err);
+}
+
 static void test_memtable_shows_each_index_its_own_versions(void **state)
 {
     (void)state;
@@ -95,11 +110,15 @@ static void test_memtable_shows_each_index_its_own_versions(void **state)
     assert_string_equal(get_at(m, "aa", MEMTABLE_NEWEST), "NOT_FOUND");
     const struct {
         uint64_t index;
-        const char *text;
-    } cases[] = {{9, ""}, {15, "b=one "}, {25, "a=new b=two "}, {30, "a=new b- "}};
+        const char *text, *backwards;
+    } cases[] = {{9, "", ""},
+                 {15, "b=one ", "b=one "},
+                 {25, "a=new b=two ", "b=two a=new "},
+                 {30, "a=new b- ", "b- a=new "}};
     for (unsigned i = 0; i < 4; i++) {
         struct kv_cursor *c = memtable_cursor(m, cases[i].index);
         assert_string_equal(list(c, ""), cases[i].text);
+        assert_string_equal(list_back(c, ""), cases[i].backwards);
         kv_cursor_close(&c);
     }
     memtable_unref(&m);
@@ -194,6 +213,13 @@ static void test_merge_gives_each_key_once_from_the_newest_source(void **state)
         assert_string_equal(list(c, "a"),
                             keep ? "a- b=new c- d=old e=oldest " : "b=new d=old e=oldest ");
         assert_string_equal(list(c, "f"), "");
+        assert_string_equal(list_back(c, ""),
+                            keep ? "e=oldest d=old c- b=new a- " : "e=oldest d=old b=new ");
+        assert_string_equal(list_back(c, "d"), keep ? "c- b=new a- " : "b=new ");
+        assert_string_equal(list_back(c, "e"), keep ? "d=old c- b=new a- " : "d=old b=new ");
+        assert_string_equal(list(c, "d"), "d=old e=oldest ");
+        assert_string_equal(list_back(c, "bb"), keep ? "b=new a- " : "b=new ");
+        assert_string_equal(list_back(c, "a"), "");
         kv_cursor_close(&c);
     }
     for (unsigned i = 0; i < 3; i++)
@@ -217,6 +243,7 @@ static void test_merge_passes_the_error_of_a_source_on(void **state)
     mem_base_fail(base, ERR_CORRUPT);
     assert_int_equal(kv_cursor_next(c, &r), ERR_CORRUPT);
     assert_string_equal(list(c, ""), "CORRUPT");
+    assert_string_equal(list_back(c, ""), "CORRUPT");
     mem_base_fail(base, 0);
     assert_string_equal(list(c, ""), "a=1 b=1 ");
     /* the key sought may be the cursor's own */

@@ -68,6 +68,14 @@ static void check_records(struct run *r, run_sample_fn *record, uint64_t n)
     }
     assert_int_equal(err, ERR_NOT_FOUND);
     assert_int_equal(kv_cursor_next(c, &found), ERR_NOT_FOUND);
+    err = kv_cursor_below(c, NULL, 0, &found);
+    for (uint64_t i = n; i-- > 0;) {
+        expected = record(i);
+        assert_int_equal(err, 0);
+        assert_true(run_sample_equal(&found, &expected));
+        err = kv_cursor_below(c, expected.key, expected.key_len, &found);
+    }
+    assert_int_equal(err, ERR_NOT_FOUND);
     assert_int_equal(run_verify(r, &reason), 0);
     assert_int_equal(run_info(r).n_records, n);
     assert_int_equal(reason.len, 0);
