@@ -184,7 +184,7 @@ void http_exchange_free(struct http_exchange *x)
 {
     if (x->in_flight)
         atomic_fetch_sub(&x->server->n_in_flight, 1);
-    if (x->stream)
+    if (x->stream && x->stream->end)
         x->stream->end(x);
     release(x);
     node_request_free(&x->request);

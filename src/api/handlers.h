@@ -30,6 +30,12 @@ void keys_delete_finish(struct http_exchange *x);
 void keys_post_start(struct http_exchange *x);
 void keys_post_finish(struct http_exchange *x);
 
+/* list.c */
+void list_start(struct http_exchange *x);
+void list_finish(struct http_exchange *x);
+void list_delete_start(struct http_exchange *x);
+void list_delete_finish(struct http_exchange *x);
+
 /* membership.c */
 void init_start(struct http_exchange *x);
 void init_finish(struct http_exchange *x);

@@ -9,10 +9,11 @@
  *                                                           |
  *                              finish() on the loop again <-+
  *
- * An answer may be a stream: finish() sets x->stream, and its bytes are asked
- * of the node one piece after the other, as the client takes them:
+ * An answer may be a stream: finish() sets x->stream, and its bytes are made one
+ * piece after the other, as the client takes them, or are asked of the node:
  *
- *      more() -> http_submit() ... take() -> the piece is sent -> more() ... end()
+ *      more() -> the piece is sent -> more() ... end()
+ *        '--> http_submit() ... take() -> the piece is sent -> more()
  */
 #ifndef API_HTTP_H
 #define API_HTTP_H
@@ -28,10 +29,12 @@
 #include "api/query.h"
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/list.h"
 #include "base/uuid.h"
 #include "node/request.h"
 
 struct json_object;
+struct listing;
 struct route;
 struct http_loop;
 
@@ -54,6 +57,7 @@ struct http_server {
     _Atomic uint32_t request_timeout_ms;
     _Atomic size_t max_value_size;
     atomic_uint n_in_flight; /* requests of clients that are being worked on */
+    atomic_uint n_listings;  /* being streamed */
     atomic_bool draining;
     atomic_size_t client_body_bytes, peer_body_bytes; /* of large bodies, all together */
     pthread_mutex_t config_lock;
@@ -85,18 +89,26 @@ struct http_headers {
 
 struct http_exchange;
 
+enum http_more {
+    HTTP_MORE_ASKED, /* of the node, by http_submit() */
+    HTTP_MORE_HERE,  /* x->out has it */
+    HTTP_MORE_NONE,  /* that was all; only of a stream whose size was not known */
+};
+
 /* An answer whose bytes come piece by piece, in constant memory. */
 struct http_stream {
-    /* The bytes from `at` on are wanted: asks for some by http_submit(). */
-    void (*more)(struct http_exchange *x, uint64_t at);
-    /* The node is done with that: x->out becomes what comes next, or stays empty, and then the
-     * connection is cut, so that the client knows that it has not everything. */
+    /* The bytes from `at` on are wanted. */
+    enum http_more (*more)(struct http_exchange *x, uint64_t at);
+    /* The node is done with what was asked: x->out becomes what comes next, or stays empty, and
+     * then the connection is cut, so that the client knows that it has not everything. */
     void (*take)(struct http_exchange *x);
-    /* All was sent, or the client is gone. */
+    /* The time that http_expire_after() gave is over: lets go of what the stream keeps. */
+    void (*expire)(struct http_exchange *x);
+    /* All was sent, or the client is gone. NULL: nothing to do. */
     void (*end)(struct http_exchange *x);
 };
 
-#define HTTP_STREAM_SIZE_UNKNOWN UINT64_MAX /* for HEAD only */
+#define HTTP_STREAM_SIZE_UNKNOWN UINT64_MAX
 
 struct http_exchange {
     struct http_server *server;
@@ -141,6 +153,10 @@ struct http_exchange {
     uint64_t stream_size, stream_at;  /* bytes; out begins at stream_at */
     bool stream_failed;               /* no more can be had */
     uint64_t snapshot;                /* that is open for this stream; 0: none */
+    struct listing *listing;          /* the handler's (api/list.h) */
+    struct list expiry_link;          /* of a stream that expires: in the loop's list */
+    uint64_t expires_ms;              /* 0: never, or done */
+    uint32_t lives_ms;                /* from its beginning until it expires; 0: it never does */
     char request_id[HTTP_REQUEST_ID_MAX + 1];
     /* What stands for the part in braces of the route's path, decoded, and a NUL that is not
      * counted. A key may hold NULs itself. */
@@ -152,6 +168,11 @@ struct http_exchange {
  * one. The route's finish() is called when it is done; it may ask once more instead of answering.
  * Takes r. */
 void http_submit(struct http_exchange *x, struct node_request *r);
+
+/* The stream expires after so many ms, the same for all that ever do, whether or not its client
+ * takes anything meanwhile; it is then cut later than others when its client takes nothing, so that
+ * one that comes back can be told. */
+void http_expire_after(struct http_exchange *x, uint32_t ms);
 
 /* It may take minutes from now on: the end of the daemon does not wait for it. */
 void http_long_poll(struct http_exchange *x);

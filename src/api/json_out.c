@@ -79,6 +79,16 @@ static void write_base64(struct buf *b, const uint8_t *p, size_t len)
     }
 }
 
+void json_out_base64_url(struct buf *b, const void *p, size_t len)
+{
+    size_t before = b->len;
+    write_base64(b, p, len);
+    while (b->len > before && b->data[b->len - 1] == '=')
+        b->len--;
+    for (size_t i = before; i < b->len; i++)
+        b->data[i] = b->data[i] == '+' ? '-' : b->data[i] == '/' ? '_' : b->data[i];
+}
+
 void json_out_value(struct buf *b, const void *p, size_t len)
 {
     if (json_out_string(b, p, len) == 0)

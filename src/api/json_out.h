@@ -21,6 +21,8 @@ void json_out_text(struct buf *b, const void *p, size_t len);
 void json_out_value(struct buf *b, const void *p, size_t len);
 /* "name":"..." , or "name_b64":"..." when the bytes are not UTF-8. */
 void json_out_member(struct buf *b, const char *name, const void *p, size_t len);
+/* base64 without quotes and padding, of the alphabet that stands in URLs as it is. */
+void json_out_base64_url(struct buf *b, const void *p, size_t len);
 /* "550e...", or null for zero. */
 void json_out_uuid(struct buf *b, struct uuid id);
 /* LOGID, or null for index 0. */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "api/handlers.h"
+#include "api/reading.h"
 #include "api/reply.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -129,13 +130,6 @@ static void refuse_unreadable(struct http_exchange *x, int err)
         reply_err(x, 500, "Internal", "%s (%s)", err_text(err), err_name(err));
 }
 
-static void tell_age(struct http_exchange *x)
-{
-    struct node_freshness f = node_freshness(x->server->node);
-    x->age_known = f.known;
-    x->age_ms = f.age_ms;
-}
-
 /* Takes value. */
 static void tell_value(struct http_exchange *x, const struct kv_value *info, struct buf *value,
                        const struct buf *attrs)
@@ -163,8 +157,7 @@ static void answer(struct http_exchange *x)
     struct kv_value info = {.len = 0};
     struct buf value = BUF_INIT, attrs = BUF_INIT;
     bool conditional = x->headers.if_match || x->headers.if_none_match;
-    if (x->query.consistency == QUERY_STALE)
-        tell_age(x);
+    reading_tell_age(x);
     int err = conditional ? get(x, &info, NULL, NULL) : 0;
     uint64_t checked = info.revision;
     if (!err && conditional && !wants_value(x, &info))
@@ -181,16 +174,6 @@ static void answer(struct http_exchange *x)
 
 /* ---- asking ---- */
 
-/* Without a question to anybody, when what this node has will do. */
-static bool answer_at_once(struct http_exchange *x)
-{
-    struct node_freshness f = node_freshness(x->server->node);
-    if (!f.member || f.applied < x->query.min_revision)
-        return false;
-    answer(x);
-    return true;
-}
-
 void keys_get_start(struct http_exchange *x)
 {
     struct etag_list tags;
@@ -204,25 +187,14 @@ void keys_get_start(struct http_exchange *x)
         return;
     }
     x->wait_until_ms = x->started_us / 1000 + wait_ms;
-    bool stale = x->query.consistency == QUERY_STALE;
-    if (stale && answer_at_once(x))
-        return;
-    struct node_request *r = node_request_new(NODE_READ);
-    r->in.read.by_lease = x->query.consistency == QUERY_BY_LEASE;
-    r->in.read.stale = stale;
-    r->in.read.min_revision = x->query.min_revision;
-    http_submit(x, r);
+    if (reading_start(x))
+        answer(x);
 }
 
 void keys_get_finish(struct http_exchange *x)
 {
     const struct node_request *r = x->request;
-    bool waited = r->type == NODE_WAIT_KEY;
-    if (r->err == 0 || (waited && r->err == ERR_TIMEOUT))
+    bool waited = r->type == NODE_WAIT_KEY && r->err == ERR_TIMEOUT;
+    if (waited || !reading_failed(x))
         answer(x);
-    else if (r->err == ERR_TIMEOUT)
-        reply_err(x, 503, "Timeout",
-                  "this node had not applied in time what the read has to see; nothing was done");
-    else
-        reply_node_error(x);
 }

@@ -63,6 +63,7 @@ struct http_loop {
     unsigned n_parked;  /* exchanges whose request the node has, or will have */
     struct list unsent; /* the requests that the node does not have yet */
     unsigned n_unsent;
+    struct list expiring;    /* exchanges with expires_ms, the next first */
     struct rng rng;          /* for request ids */
     bool connection_started; /* by the socket that is being added */
     struct uuid leader;
@@ -128,6 +129,45 @@ void http_submit(struct http_exchange *x, struct node_request *r)
     list_push_back(&x->loop->unsent, &r->link);
     if (++x->loop->n_unsent == SUBMIT_BATCH)
         submit_all(x->loop);
+}
+
+/* ---- expiry ---- */
+
+void http_expire_after(struct http_exchange *x, uint32_t ms)
+{
+    unsigned stall_s = x->server->options->stall_s; /* of a test */
+    x->lives_ms = stall_s ? stall_s * 1000 : ms;
+    x->expires_ms = clock_now_ms() + x->lives_ms;
+    list_push_back(&x->loop->expiring, &x->expiry_link);
+}
+
+static void do_not_expire(struct http_exchange *x)
+{
+    if (x->expires_ms)
+        list_remove(&x->expiry_link);
+    x->expires_ms = 0;
+}
+
+/* The list is in the order of time, as all live equally long. */
+static void expire(struct http_loop *l)
+{
+    uint64_t now_ms = list_is_empty(&l->expiring) ? 0 : clock_now_ms();
+    LIST_FOREACH_SAFE (it, following, &l->expiring) {
+        struct http_exchange *x = LIST_ENTRY(it, struct http_exchange, expiry_link);
+        if (x->expires_ms > now_ms)
+            return;
+        do_not_expire(x);
+        x->stream->expire(x);
+    }
+}
+
+static int until_expiry_ms(const struct http_loop *l)
+{
+    if (list_is_empty(&l->expiring))
+        return INT_MAX;
+    uint64_t now_ms = clock_now_ms(),
+             at_ms = LIST_ENTRY(l->expiring.next, struct http_exchange, expiry_link)->expires_ms;
+    return at_ms > now_ms ? (int)(at_ms - now_ms) : 0;
 }
 
 static void add_socket(struct http_loop *l, struct socket_mail *m)
@@ -332,7 +372,14 @@ static ssize_t on_stream(void *cls, uint64_t at, char *to, size_t max)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     x->stream_at = at;
     buf_clear(&x->out);
-    x->stream->more(x, at);
+    switch (x->stream->more(x, at)) {
+    case HTTP_MORE_HERE:
+        return (ssize_t)copy_piece(x, at, to, max);
+    case HTTP_MORE_NONE:
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    case HTTP_MORE_ASKED:
+        break;
+    }
     MHD_suspend_connection(x->connection);
     return 0;
 }
@@ -360,13 +407,18 @@ static struct MHD_Response *make_response(struct http_exchange *x)
     return r;
 }
 
+static unsigned stall_s(const struct http_server *server)
+{
+    return server->options->stall_s ? server->options->stall_s : STREAM_STALL_S;
+}
+
 static unsigned idle_s(const struct http_exchange *x)
 {
     if (x->place->kind == PLACE_WAITING)
         return PLACE_WAITING_S;
     if (!x->stream)
         return PLACE_IDLE_S;
-    return x->server->options->stall_s ? x->server->options->stall_s : STREAM_STALL_S;
+    return stall_s(x->server) + x->lives_ms / 1000;
 }
 
 static enum MHD_Result send_answer(struct http_exchange *x)
@@ -426,8 +478,10 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
                          enum MHD_RequestTerminationCode why)
 {
     (void)cls, (void)c, (void)why;
-    if (*con_cls)
+    if (*con_cls) {
+        do_not_expire(*con_cls);
         http_exchange_free(*con_cls);
+    }
     *con_cls = NULL;
 }
 
@@ -469,9 +523,10 @@ static void on_log(void *cls, const char *fmt, va_list ap)
 static int next_timeout_ms(struct http_loop *l)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+    int expiry_ms = until_expiry_ms(l);
     if (MHD_get_timeout(l->daemon, &ms) != MHD_YES)
-        return -1;
-    return ms > 60000 ? 60000 : (int)ms;
+        return expiry_ms == INT_MAX ? -1 : expiry_ms;
+    return ms > (unsigned)expiry_ms ? expiry_ms : ms > 60000 ? 60000 : (int)ms;
 }
 
 static bool has_mail(struct http_loop *l)
@@ -502,6 +557,7 @@ static void *loop_thread(void *arg)
     while (!atomic_load(&l->stopping) || l->n_parked > 0) {
         sleep_until_something(l);
         take_mail(l);
+        expire(l);
         MHD_run(l->daemon);
         submit_all(l);
     }
@@ -540,6 +596,7 @@ int loop_start(struct http_server *server, struct http_loop **ret_loop)
     struct http_loop *l = mem_zalloc(sizeof *l);
     l->server = server;
     list_init(&l->unsent);
+    list_init(&l->expiring);
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->daemon = start_daemon(l);

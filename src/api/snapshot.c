@@ -23,7 +23,7 @@ void snapshot_start(struct http_exchange *x)
     http_submit(x, r);
 }
 
-static void more(struct http_exchange *x, uint64_t at)
+static enum http_more more(struct http_exchange *x, uint64_t at)
 {
     uint64_t left = x->stream_size - at;
     node_request_free(&x->request);
@@ -32,6 +32,7 @@ static void more(struct http_exchange *x, uint64_t at)
     r->in.snapshot.offset = at;
     r->in.snapshot.len = left < PIECE_BYTES ? (uint32_t)left : PIECE_BYTES;
     http_submit(x, r);
+    return HTTP_MORE_ASKED;
 }
 
 static void take(struct http_exchange *x)
@@ -60,7 +61,7 @@ static void end(struct http_exchange *x)
     node_submit(x->server->node, r);
 }
 
-static const struct http_stream stream = {more, take, end};
+static const struct http_stream stream = {.more = more, .take = take, .end = end};
 
 void snapshot_finish(struct http_exchange *x)
 {

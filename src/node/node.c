@@ -381,6 +381,11 @@ int node_get_value(struct node *n, const void *key, size_t key_len, struct kv_va
     return machine_get_value(n->machine, key, key_len, ret_info, value, attrs);
 }
 
+struct kv_view *node_view(struct node *n)
+{
+    return machine_view(n->machine);
+}
+
 struct node_freshness node_freshness(struct node *n)
 {
     struct machine_standing s = machine_standing(n->machine);

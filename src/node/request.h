@@ -20,6 +20,7 @@
 #include "node/transport.h"
 
 struct node; /* opaque, see node/node.h */
+struct kv_view;
 
 /* LOGID of API.md: index, term and the node that led in that term. */
 struct node_log_id {
@@ -281,6 +282,10 @@ MUST_CHECK int node_get(struct node *n, const void *key, size_t key_len, struct 
  * attributes are appended to these, unless they are NULL. */
 MUST_CHECK int node_get_value(struct node *n, const void *key, size_t key_len,
                               struct kv_value *ret_info, struct buf *value, struct buf *attrs);
+
+/* The state as this node has it now, for reading many keys of one index. Owned by the caller, who
+ * closes it soon: it holds memory and pages (kv/view.h). Thread-safe. */
+struct kv_view *node_view(struct node *n);
 
 /* How much a read without any question to others is worth. Thread-safe. */
 struct node_freshness {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "kv/kv.h"
+#include "kv/view.h"
 
 #define TYPES (NODE_SNAPSHOT_CLOSE + 1)
 
@@ -224,6 +225,14 @@ int node_get_value(struct node *n, const void *key, size_t key_len, struct kv_va
         *ret_info = v;
     pthread_mutex_unlock(&n->lock);
     return err;
+}
+
+struct kv_view *node_view(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    struct kv_view *view = kv_view_new(n->kv);
+    pthread_mutex_unlock(&n->lock);
+    return view;
 }
 
 struct node_freshness node_freshness(struct node *n)
