@@ -34,7 +34,7 @@ struct api_options {
     const char *const *allowed_origins; /* "https://ui.example.org" */
     unsigned n_allowed_origins;
     unsigned threads;    /* serving loops; 0: as many as cores, at most 4 */
-    unsigned stall_s;    /* a client that takes nothing of a backup for so long is cut; 0: 30 */
+    unsigned stall_s;    /* of tests: in place of the limits of streams (30 s, 60 s); 0: these */
     bool has_peers;      /* peers are configured: the cluster forms itself */
     const char *version; /* for crabcluster_build_info */
     struct api_limits limits;

@@ -180,6 +180,16 @@ void http_long_poll(struct http_exchange *x)
     x->waited = true;
 }
 
+size_t http_copy_piece(const struct http_exchange *x, uint64_t at, char *to, size_t max)
+{
+    if (at < x->stream_at || at - x->stream_at >= x->out.len)
+        return 0;
+    size_t offset = (size_t)(at - x->stream_at), left = x->out.len - offset;
+    size_t len = left < max ? left : max;
+    memcpy(to, x->out.data + offset, len);
+    return len;
+}
+
 void http_exchange_free(struct http_exchange *x)
 {
     if (x->in_flight)

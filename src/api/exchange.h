@@ -26,6 +26,8 @@ bool http_take_body(struct http_exchange *x, const void *p, size_t len);
 /* The answer is complete, after took_us: writes it as the client likes to read it, and says in the
  * log what was slow or failed. */
 void http_complete(struct http_exchange *x, uint64_t took_us);
+/* Copies what the piece in x->out has of the stream from `at` on; 0: it has nothing of it. */
+size_t http_copy_piece(const struct http_exchange *x, uint64_t at, char *to, size_t max);
 void http_exchange_free(struct http_exchange *x);
 
 #endif

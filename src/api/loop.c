@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "api/exchange.h"
+#include "api/expiry.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "base/assert.h"
@@ -131,43 +132,9 @@ void http_submit(struct http_exchange *x, struct node_request *r)
         submit_all(x->loop);
 }
 
-/* ---- expiry ---- */
-
 void http_expire_after(struct http_exchange *x, uint32_t ms)
 {
-    unsigned stall_s = x->server->options->stall_s; /* of a test */
-    x->lives_ms = stall_s ? stall_s * 1000 : ms;
-    x->expires_ms = clock_now_ms() + x->lives_ms;
-    list_push_back(&x->loop->expiring, &x->expiry_link);
-}
-
-static void do_not_expire(struct http_exchange *x)
-{
-    if (x->expires_ms)
-        list_remove(&x->expiry_link);
-    x->expires_ms = 0;
-}
-
-/* The list is in the order of time, as all live equally long. */
-static void expire(struct http_loop *l)
-{
-    uint64_t now_ms = list_is_empty(&l->expiring) ? 0 : clock_now_ms();
-    LIST_FOREACH_SAFE (it, following, &l->expiring) {
-        struct http_exchange *x = LIST_ENTRY(it, struct http_exchange, expiry_link);
-        if (x->expires_ms > now_ms)
-            return;
-        do_not_expire(x);
-        x->stream->expire(x);
-    }
-}
-
-static int until_expiry_ms(const struct http_loop *l)
-{
-    if (list_is_empty(&l->expiring))
-        return INT_MAX;
-    uint64_t now_ms = clock_now_ms(),
-             at_ms = LIST_ENTRY(l->expiring.next, struct http_exchange, expiry_link)->expires_ms;
-    return at_ms > now_ms ? (int)(at_ms - now_ms) : 0;
+    expiry_add(&x->loop->expiring, x, ms);
 }
 
 static void add_socket(struct http_loop *l, struct socket_mail *m)
@@ -349,23 +316,12 @@ static void add_headers(struct http_exchange *x, struct MHD_Response *r)
         add_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
-/* What of the piece in x->out is wanted, if anything. */
-static size_t copy_piece(const struct http_exchange *x, uint64_t at, char *to, size_t max)
-{
-    if (at < x->stream_at || at - x->stream_at >= x->out.len)
-        return 0;
-    size_t offset = (size_t)(at - x->stream_at), left = x->out.len - offset;
-    size_t len = left < max ? left : max;
-    memcpy(to, x->out.data + offset, len);
-    return len;
-}
-
 /* libmicrohttpd wants more of a stream. Without more at hand the connection sleeps until the node
  * has answered; it is asked again then. */
 static ssize_t on_stream(void *cls, uint64_t at, char *to, size_t max)
 {
     struct http_exchange *x = cls;
-    size_t len = copy_piece(x, at, to, max);
+    size_t len = http_copy_piece(x, at, to, max);
     if (len > 0)
         return (ssize_t)len;
     if (x->stream_failed || atomic_load(&x->loop->stopping))
@@ -374,7 +330,7 @@ static ssize_t on_stream(void *cls, uint64_t at, char *to, size_t max)
     buf_clear(&x->out);
     switch (x->stream->more(x, at)) {
     case HTTP_MORE_HERE:
-        return (ssize_t)copy_piece(x, at, to, max);
+        return (ssize_t)http_copy_piece(x, at, to, max);
     case HTTP_MORE_NONE:
         return MHD_CONTENT_READER_END_OF_STREAM;
     case HTTP_MORE_ASKED:
@@ -479,7 +435,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
 {
     (void)cls, (void)c, (void)why;
     if (*con_cls) {
-        do_not_expire(*con_cls);
+        expiry_remove(*con_cls);
         http_exchange_free(*con_cls);
     }
     *con_cls = NULL;
@@ -523,7 +479,7 @@ static void on_log(void *cls, const char *fmt, va_list ap)
 static int next_timeout_ms(struct http_loop *l)
 {
     MHD_UNSIGNED_LONG_LONG ms;
-    int expiry_ms = until_expiry_ms(l);
+    int expiry_ms = expiry_left_ms(&l->expiring);
     if (MHD_get_timeout(l->daemon, &ms) != MHD_YES)
         return expiry_ms == INT_MAX ? -1 : expiry_ms;
     return ms > (unsigned)expiry_ms ? expiry_ms : ms > 60000 ? 60000 : (int)ms;
@@ -557,7 +513,7 @@ static void *loop_thread(void *arg)
     while (!atomic_load(&l->stopping) || l->n_parked > 0) {
         sleep_until_something(l);
         take_mail(l);
-        expire(l);
+        expiry_run(&l->expiring);
         MHD_run(l->daemon);
         submit_all(l);
     }
