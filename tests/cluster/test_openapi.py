@@ -104,6 +104,8 @@ class Walk(ClusterTest):
         revision = self.ask(node, "get", kv, param=key).headers["ETag"]
         self.assertEqual(self.ask(node, "get", kv, param=key, headers={
             "If-None-Match": revision}).status, 304)
+        self.assertEqual(self.ask(node, "get", "/v1/kv", "?prefix=walk/").status, 200)
+        self.assertEqual(self.ask(node, "delete", "/v1/kv", "?prefix=nothing/").status, 200)
         self.assertEqual(self.ask(node, "delete", kv, param=key).status, 200)
         self.assertEqual(self.ask(node, "delete", kv, param=key).status, 404)
         for path in ("/v1/status", "/v1/members", "/v1/config", "/v1/metrics", "/v1/openapi.json",
