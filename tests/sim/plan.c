@@ -124,7 +124,9 @@ static void plan_faults(struct sim *s, struct plan *p)
     if (p->ppm_replay == 0)
         p->weights[FAULT_REPLAY] = 0;
     /* Without a roll, and in none of the pinned seeds, so that they are what they were. */
-    p->weights[FAULT_FULL] = s->seed % 9 == 3 || s->seed % 9 == 8 ? 8 : 0;
+    bool is_later = s->seed % 9 == 3 || s->seed % 9 == 8;
+    p->weights[FAULT_FULL] = is_later ? 8 : 0;
+    p->weights[FAULT_BIT_FLIP] += is_later ? 8 : 0; /* so that they are many enough */
 }
 
 void plan_make(struct sim *s)
