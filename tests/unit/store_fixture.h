@@ -68,7 +68,7 @@ void fixture_work_unanswered(struct store_fixture *f, struct storage_job *j);
 /* The answer to the last install, once; the caller frees it. */
 struct storage_write *fixture_take_installed(struct store_fixture *f);
 
-#define FIXTURE_ENTRIES_MAX 20000
+#define FIXTURE_ENTRIES_MAX 40000
 
 /* A log as read by store_scan(). */
 struct fixture_log {
