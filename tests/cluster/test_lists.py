@@ -17,6 +17,7 @@ MANY = 1000000
 MANY_SLOW = 50000  # where a sanitizer or valgrind is at work
 GROWTH_KIB = 16 * 1024
 STALL_S = 60
+STREAMS_MAX = 32
 
 
 def lines_of(answer):
@@ -32,6 +33,15 @@ def fill(node, prefix, n, value):
             answer = client.post("/write", {"Batch": sets})
             assert answer.status == 200, answer
     return answer.json["Ok"]["log_id"]["index"]
+
+
+def open_stream(node, prefix):
+    """A connection that has asked for all lines and taken none."""
+    host, port = node.addr.rsplit(":", 1)
+    s = socket.create_connection((host, int(port)), timeout=60 * SLOW)
+    s.sendall(f"GET /v1/kv?prefix={prefix} HTTP/1.1\r\nHost: {node.addr}\r\n"
+              "Accept: application/x-ndjson\r\nConnection: close\r\n\r\n".encode())
+    return s
 
 
 def anonymous_kib(node):
@@ -131,6 +141,19 @@ class Lists(ThreeNodesTest):
             self.assertEqual((first.json, first.json["deleted"]), (again.json, 1))
             self.assertValue(self.get(node, prefix + "a"), "2")
 
+    def test_too_many_streams_at_a_node_are_refused_there(self):
+        fill(self.cluster.leader(), "streams/", 20000, "x" * 900)
+        for node, _ in self.each_node():
+            readers = [open_stream(node, "streams/") for _ in range(STREAMS_MAX)]
+            for reader in readers:
+                self.assertTrue(reader.recv(1))
+            answer = self.listing(node, "prefix=streams/", **LINES)
+            self.assertError(answer, 429, "overloaded")
+            self.assertEqual(answer.headers["Retry-After"], "1")
+            self.assertEqual(len(self.keys(node, "prefix=streams/&limit=9")), 9)
+            for reader in readers:
+                reader.close()
+
     def test_bad_lists_and_removals_are_refused(self):
         for node, _ in self.each_node():
             for query in ("limit=0", "limit=1001", "cursor=xyz", "reverse=2", "nonsense=1"):
@@ -158,14 +181,6 @@ class ManyKeys(V1Test):
     def setUp(self):
         self.cluster = self.cluster_of(1)
         self.node = self.cluster.nodes[0]
-
-    def stream(self):
-        """A connection that has asked for all lines and taken none."""
-        host, port = self.node.addr.rsplit(":", 1)
-        s = socket.create_connection((host, int(port)), timeout=60 * SLOW)
-        s.sendall(f"GET /v1/kv?prefix=many/ HTTP/1.1\r\nHost: {self.node.addr}\r\n"
-                  "Accept: application/x-ndjson\r\nConnection: close\r\n\r\n".encode())
-        return s
 
     def take(self, s):
         """All that is left, without chunk headers' help: the count of keys and the last bytes."""
@@ -217,7 +232,7 @@ class ManyKeys(V1Test):
     @unittest.skipIf(SLOW > 1, "a minute of waiting, which nothing is learned from twice")
     def test_reader_that_stalls_is_told_and_keeps_nothing(self):
         fill(self.node, "many/", 200000, "x" * 100)
-        s = self.stream()
+        s = open_stream(self.node, "many/")
         time.sleep(STALL_S + 2)
         n, tail = self.take(s)
         s.close()

@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 import time
+import unittest
 import uuid
 
 from harness import SLOW, Client, note, wait_until
@@ -13,6 +14,7 @@ from load import ERRORS, Threads
 from v1 import ThreeNodesTest, V1Test, path_of
 
 KILLS = 50
+TABLE_MAX = 100000
 
 
 class Counting:
@@ -147,3 +149,32 @@ class Repeated(ThreeNodesTest):
             remembered = [line for line in gauge.splitlines()
                           if line.startswith("crabcluster_idempotency_keys ")]
             self.assertGreater(int(remembered[0].split()[1]), 0)
+
+
+@unittest.skipIf(SLOW > 1, "100,000 requests, and the same code as without a sanitizer")
+class FullTable(ThreeNodesTest):
+    limit_s = 240
+
+    def name_writes(self, i):
+        """So many writes with a name each, until one is refused."""
+        with self.cluster.nodes[i % 3].client(timeout=30 * SLOW) as client:
+            for n in range(TABLE_MAX):
+                answer = client.request("PUT", f"/v1/kv/full/{i}", "v",
+                                        {"Idempotency-Key": f"full-{i}-{n}"})
+                if answer.status == 429:
+                    return
+                assert answer.status in (200, 201), answer
+
+    def test_full_table_refuses_new_names_at_each_node_and_forgets_none(self):
+        first = self.put(self.cluster.nodes[0], "first", "v", Idempotency_Key="first")
+        self.assertStored(first, "first", True)
+        with Threads(48, self.name_writes) as threads:
+            threads.join(200)
+        for node, _ in self.each_node():
+            answer = self.put(node, "late", "v", Idempotency_Key=f"late-{node.name}")
+            self.assertError(answer, 429, "overloaded")
+            self.assertGreater(int(answer.headers["Retry-After"]), 0)
+            self.assertError(self.get(node, "late"), 404, "key_not_found")
+            again = self.put(node, "first", "v", Idempotency_Key="first")
+            self.assertEqual((again.status, again.json), (201, first.json))
+            self.assertEqual(self.put(node, f"unnamed/{node.name}", "v").status, 201)
