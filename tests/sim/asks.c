@@ -37,19 +37,22 @@ static void plan_long_commands(struct plan *p)
 
 void asks_plan(struct sim *s)
 {
+    struct plan *p = &s->plan;
     s->asks_rng.state = s->seed ^ 0x61736b73;
-    s->plan.pct_v1 = roll(s, 0, 3) ? (unsigned)roll(s, 10, 100) : 0;
-    s->plan.options.slice_keys = (unsigned)roll(s, 0, 3);
-    static const uint64_t slices_ms[] = {1, 1, 1, 1, 20, 200, 1000, 3000};
-    s->plan.slice_us_max = slices_ms[roll(s, 0, 7)] * SIM_MS;
-    if (s->plan.pct_v1 > 0 && s->plan.slice_us_max >= SIM_S)
-        plan_long_commands(&s->plan);
+    p->pct_v1 = roll(s, 0, 3) ? (unsigned)roll(s, 10, 100) : 0;
+    p->options.slice_keys = (unsigned)roll(s, 0, 3);
+    p->long_commands = p->pct_v1 > 0 && roll(s, 0, 3) == 0;
+    if (p->long_commands)
+        plan_long_commands(p);
 }
 
-uint64_t asks_slice_us(struct sim *s, unsigned node)
+bool ask_is_cut_off(struct sim *s, uint64_t *ret_time_us, uint64_t *ret_slice_us)
 {
-    bool slow = !s->healing && (s->seed + node) % 3 == 0;
-    return roll(s, 20, slow ? s->plan.slice_us_max : 100);
+    if (!s->plan.long_commands || s->healing || roll(s, 0, 1))
+        return false;
+    *ret_time_us = roll(s, SIM_S, 6 * SIM_S);
+    *ret_slice_us = roll(s, 50 * SIM_MS, 500 * SIM_MS);
+    return true;
 }
 
 /* ---- asking ---- */

@@ -343,6 +343,8 @@ static void check_applied(struct sim *s, unsigned i, const struct raft_status *n
     check_digests(s, i, n->seen_applied, applied);
     if (begun)
         probe(s, PROBE_SLICED);
+    if (begun && n->seen_begun != applied + 1)
+        fault_begun(s, i);
     if (n->seen_begun != 0 && applied > n->seen_begun &&
         machine_digest_at(n->driver->machine, n->seen_begun, &digest) != 0)
         probe(s, PROBE_SLICED_INSTALLED);

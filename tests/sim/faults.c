@@ -48,6 +48,20 @@ static void partition(struct sim *s, bool bridge)
     heal_after(s, some_time(s), FAULT_PARTITION, 0, 0);
 }
 
+void fault_begun(struct sim *s, unsigned i)
+{
+    uint64_t time_us, slice_us;
+    if (!ask_is_cut_off(s, &time_us, &slice_us))
+        return;
+    for (unsigned k = 0; k < SIM_NODES; k++)
+        s->cut[i][k] = s->cut[k][i] = k != i;
+    s->nodes[i].slow_us = slice_us;
+    s->nodes[i].slow_until_us = s->now_us + 2 * time_us;
+    trace(s, "node %u is cut off in the middle of a command", i);
+    fault_count(s, FAULT_PARTITION);
+    heal_after(s, time_us, FAULT_PARTITION, 0, 0);
+}
+
 static void one_way(struct sim *s)
 {
     unsigned a = some_slot(s), b = some_slot(s);

@@ -94,7 +94,7 @@ void process_turn(struct sim *s, unsigned i, uint64_t at_us)
     check_turn(s, i);
     clients_completed(s);
     if (driver_is_applying(n->driver))
-        turn_at(s, i, s->now_us + asks_slice_us(s, i));
+        process_wake(s, i);
     wake_at_tick(s, i);
 }
 

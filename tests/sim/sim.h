@@ -50,7 +50,7 @@ struct plan {
     unsigned pct_read, pct_lease, pct_delete, pct_batch, pct_retry, pct_twin, pct_once, ppm_vanish,
         ppm_oversized;
     unsigned pct_v1; /* of what could be asked by the classic dialect too */
-    uint64_t slice_us_max;
+    bool long_commands;
     size_t value_max, oversized_max;
     uint64_t latency_min_us, latency_max_us;
     unsigned ppm_drop, ppm_delay, ppm_delay_vote, ppm_duplicate, ppm_reset, ppm_replay;
@@ -480,6 +480,8 @@ void backup_completed(struct sim *s, struct call *c);
 void faults_start(struct sim *s);
 void fault_act(struct sim *s);
 void fault_hunt(struct sim *s, unsigned i);
+/* Node i has just begun with a command that takes long. */
+void fault_begun(struct sim *s, unsigned i);
 /* What goes on where the last storm was interrupted. */
 void faults_resume(struct sim *s);
 void fault_heal(struct sim *s, const struct event *e);
@@ -545,8 +547,9 @@ void model_make_value(struct sim *s, uint64_t op, uint32_t len, struct buf *out)
 
 /* ---- asks.c ---- */
 void asks_plan(struct sim *s);
-/* How long the next slice of a command takes this node; some are slow. */
-uint64_t asks_slice_us(struct sim *s, unsigned node);
+/* Whether a node that has just begun with a command that takes long is cut off, for how long, and
+ * how long each slice takes it. */
+bool ask_is_cut_off(struct sim *s, uint64_t *ret_time_us, uint64_t *ret_slice_us);
 /* Asks for the same by an operation of /v1, maybe. */
 void ask_choose(struct sim *s, uint64_t id);
 bool ask_is_v1(const struct op *op);
