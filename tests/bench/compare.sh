@@ -1,0 +1,320 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# crabcluster beside etcd: three nodes of each on this machine, the same load on
+# both, in turn. Ratios count, absolute figures do not.
+set -euo pipefail
+
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+    cat <<'END_OF_USAGE'
+usage: tests/bench/compare.sh [options]
+
+  --quick          2 s for each figure, 20,000 keys, one round, few rows: does it work?
+  --rounds N       rounds, alternately begun by etcd and by crabcluster (5)
+  --seconds N      seconds of each measurement (headline rows 60, others 10)
+  --keys N         keys, uniformly random, all written before (1000000; at most that)
+  --only ROWS      only these rows, by name or pattern: --only 'write-256,read-*'
+  --system NAME    only etcd or crabcluster; no ratios then
+  --results FILE   append every measurement to FILE, and make the table of all that is in it
+  --work-dir DIR   where the nodes' data goes (default: $TMPDIR or /tmp; a real disk)
+  --port N         the first of nine ports (24100)
+  --list           names of the rows
+  --table FILE     only print the table of a file that --results wrote
+
+Run it in the build directory, or name the daemon by CRABCLUSTER. Needs etcd (Debian:
+etcd-server), wrk, curl, jq, python3 and `make tests/bench/paced`; `make bench-compare
+BENCH_FLAGS=--quick` builds what is missing and runs it.
+
+Both systems run with their defaults, save etcd's --enable-v2 (its fastest interface) and,
+for the rows "lease", crabcluster's clock-drift-max, without which it has no leases. While
+one system is measured, the other is stopped by SIGSTOP. Keys have 9 bytes, values 32. wrk
+makes the load: 2 threads (1 for one connection), each connection with one request under
+way; each figure is preceded by a second of the same load that does not count. A round of
+all rows takes about half an hour.
+
+Rows, each at the leader or at a follower:
+  write, read     linearizable both; etcd's read is v2 quorum GET, or v3 range
+  stale           what the node itself has: etcd's plain v2 GET, v3 range serializable
+  lease           by the leader's lease; etcd has no such read, its linearizable one stands there
+  batch           100 Sets in a request (classic Batch; v3 txn); Sets per second
+  half            an even flow of half of what wrk has just reached with 256 connections, sent
+                  when it is due and timed from then on: waiting for a connection counts
+  idle            the same load with and without 8,000 idle connections beside it
+  failover        the leader killed under load of 64 connections at a follower, 20 times over
+                  all rounds: time to the first write acknowledged that was begun after that
+
+The table has medians with the least and the most of all rounds; of each system's
+interfaces the ratio compares each of crabcluster's with etcd's best. It comes as text and
+as Markdown.
+END_OF_USAGE
+}
+
+# NAME KIND AT CONNECTIONS LENGTH ETCD CRABCLUSTER TARGET, where LENGTH is "long" for headline
+# rows and TARGET what issue or manual promise: a ratio to etcd's best, or a limit ("-": none).
+rows() {
+    local c length put get stale
+    for c in 1 16 64 256 1000; do
+        length=short put=v2-put get=v2-qget stale=v2-get
+        [ "$c" -ne 256 ] || length=long put+=,v3-put get+=,v3-range stale+=,v3-stale
+        echo "write-$c load leader $c $length $put classic-set,v1-put" \
+            "$(case $c in 1) echo 'p50<=0.7' ;; 256) echo 'rate>=4' ;; *) echo - ;; esac)"
+        echo "read-$c load leader $c $length $get classic-read,v1-get" \
+            "$(case $c in 1) echo 'p50<=0.5' ;; 256) echo 'rate>=5' ;; *) echo - ;; esac)"
+        echo "follower-write-$c load follower $c short v2-put classic-set,v1-put -"
+        echo "follower-read-$c load follower $c $length $get classic-read,v1-get" \
+            "$(case $c in 256) echo 'rate>=2.5' ;; *) echo - ;; esac)"
+        echo "stale-$c load leader $c short $stale v1-stale -"
+    done
+    echo "lease-256 load leader 256 short v2-qget v1-lease -"
+    echo "batch-64 batch leader 64 long v3-batch classic-batch sets>=300000"
+    echo "follower-batch-64 batch follower 64 short v3-batch classic-batch -"
+    echo "half-write paced leader 256 short v2-put v1-put p99<=5"
+    echo "half-read paced leader 256 short v2-qget v1-get p99<=2"
+    echo "idle-write idle leader 64 short v2-put v1-put cost<=10"
+    echo "idle-read idle leader 64 short v2-qget v1-get cost<=10"
+    echo "failover failover follower 64 short v2-put v1-put ms<=500,1000"
+}
+
+quick_rows='write-1,read-1,*-256,batch-64,half-*,idle-read,failover'
+idle_connections=8000
+kills=20
+
+quick=no only='' system_wanted='' results='' rounds='' seconds='' n_keys='' table_only=''
+systems=(etcd crabcluster)
+
+number() {
+    [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: a number is needed"
+    echo "$2"
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=yes ;;
+    --list) rows | cut -d ' ' -f 1; exit 0 ;;
+    --help) usage; exit 0 ;;
+    --rounds | --seconds | --keys | --only | --system | --results | --work-dir | --port | --table)
+        [ $# -gt 1 ] || die "$1 needs an argument"
+        case $1 in
+        --rounds) rounds=$(number "$1" "$2") ;;
+        --seconds) seconds=$(number "$1" "$2") ;;
+        --keys) n_keys=$(number "$1" "$2") ;;
+        --port) base_port=$(number "$1" "$2") ;;
+        --only) only=$2 ;;
+        --system) system_wanted=$2 ;;
+        --results) results=$2 ;;
+        --work-dir) work_parent=$2 ;;
+        --table) table_only=$2 ;;
+        esac
+        shift
+        ;;
+    *) usage >&2; exit 2 ;;
+    esac
+    shift
+done
+
+if [ -n "$table_only" ]; then
+    exec "$here/compare_table.py" <(rows) "$table_only"
+fi
+
+if [ "$quick" = yes ]; then
+    : "${rounds:=1}" "${seconds:=2}" "${n_keys:=20000}" "${only:=$quick_rows}"
+    kills=1
+fi
+: "${rounds:=5}" "${n_keys:=1000000}" "${only:=*}"
+if [ "$n_keys" -gt 1000000 ] || [ "$n_keys" -lt 1000 ]; then
+    die "--keys: 1000 to 1000000"
+fi
+case $system_wanted in
+'') ;;
+etcd | crabcluster) systems=("$system_wanted") ;;
+*) die "--system: etcd or crabcluster" ;;
+esac
+
+# chosen NAME: is the row asked for?
+chosen() {
+    local pattern patterns
+    IFS=, read -r -a patterns <<<"$only"
+    for pattern in "${patterns[@]}"; do
+        # shellcheck disable=SC2053 # it is a pattern
+        [[ $1 != $pattern ]] || return 0
+    done
+    return 1
+}
+
+mapfile -t chosen_rows < <(rows | while read -r row rest; do
+    ! chosen "$row" || echo "$row $rest"
+done)
+[ ${#chosen_rows[@]} -gt 0 ] || die "no row is called $only: see --list"
+
+# ops_of SYSTEM ETCD CRABCLUSTER: the column of this system, as words.
+ops_of() {
+    local column=$2
+    [ "$1" = etcd ] || column=$3
+    echo "${column//,/ }"
+}
+
+# uses PATTERN: is there a row of this system with such an operation?
+uses() {
+    local row
+    for row in "${chosen_rows[@]}"; do
+        # shellcheck disable=SC2053 # it is a pattern
+        [[ $row != $1 ]] || return 0
+    done
+    return 1
+}
+
+# ---- measuring ----
+
+# etcd keeps every version until it is told not to, and takes no more writes when that is 2 GB:
+# an operator's duty, done between measurements.
+etcd_tidy() {
+    local i bytes revision
+    bytes=$(ask "http://$(addr etcd 0)/metrics" |
+        awk '$1 == "etcd_mvcc_db_total_size_in_bytes" { printf "%d", $2 }')
+    [ "$bytes" -gt 1000000000 ] || return 0
+    revision=$(ask "http://$(addr etcd 0)/v3/kv/range" -d '{"key":"MA=="}' | jq -r .header.revision)
+    curl -sS -m 300 "http://$(addr etcd 0)/v3/kv/compaction" \
+        -d "{\"revision\":\"$revision\",\"physical\":true}" >/dev/null
+    for i in 0 1 2; do
+        curl -sS -m 300 "http://$(addr etcd $i)/v3/maintenance/defragment" -d '{}' >/dev/null
+    done
+    wait_whole etcd
+}
+
+# record ROUND ROW SYSTEM OPERATION FIGURES...
+record() {
+    echo "$*" | tee -a "$results"
+}
+
+# measure_load SUFFIX: of the operation's name
+measure_load() {
+    local result
+    load "$at_addr" "$op" "$connections" 1 >/dev/null
+    result=$(load "$at_addr" "$op" "$connections" "$length_s")
+    record "$round $row $system $op$1 $result"
+}
+
+measure_batch() {
+    measure_load "$1"
+}
+
+# op_words OPERATION: method, path, body and content type, with {key} for the key.
+op_words() {
+    local value=vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv form=application/x-www-form-urlencoded
+    case $1 in
+    v2-put) printf '%s\n' PUT '/v2/keys/{key}' "value=$value" "$form" ;;
+    v2-qget) printf '%s\n' GET '/v2/keys/{key}?quorum=true' ;;
+    v1-put) printf '%s\n' PUT '/v1/kv/{key}' "$value" ;;
+    v1-get) printf '%s\n' GET '/v1/kv/{key}' ;;
+    esac
+}
+
+# paced prints the same figures as load().
+measure_paced() {
+    local most result words
+    mapfile -t words < <(op_words "$op")
+    most=$(load "$at_addr" "$op" "$connections" 3)
+    result=$("$built/paced" -c "$connections" -r "$((${most%% *} / 2))" -s "$length_s" \
+        -k "$n_keys" "$at_addr" "${words[@]}")
+    record "$round $row $system $op $result"
+}
+
+measure_idle() {
+    local pid path=/get-id
+    [ "$system" = crabcluster ] || path=/version
+    measure_load +0
+    rm -f "$work/idle"
+    "$here/idle.py" "$at_addr" "$path" "$idle_connections" >"$work/idle" &
+    pid=$!
+    other_pids+=("$pid")
+    wait_for 60 "$idle_connections connections" grep -q ready "$work/idle"
+    measure_load "+$idle_connections"
+    kill -0 "$pid" 2>/dev/null || die "$system closed idle connections"
+    end_pids "$pid"
+}
+
+measure_failover() {
+    local n victim ms words load_pid others
+    mapfile -t words < <(op_words "$op" | head -n 3)
+    words[1]=${words[1]/\{key\}/check}
+    for ((n = (round - 1) * kills / rounds; n < round * kills / rounds; n++)); do
+        victim=$(leader "$system")
+        others=("$(addr "$system" $(((victim + 1) % 3)))" "$(addr "$system" $(((victim + 2) % 3)))")
+        load "${others[0]}" "$op" "$connections" 3 >"$work/failover-load" &
+        load_pid=$!
+        other_pids+=("$load_pid")
+        sleep "1.$((RANDOM % 10))"
+        ms=$("$here/next_write.py" "${pid_of[$system$victim]}" "${words[@]}" "${others[@]}")
+        wait "${pid_of[$system$victim]}" 2>/dev/null || true
+        record "$round $row $system $op $ms"
+        wait "$load_pid"
+        "start_$system" "$victim"
+        wait_whole "$system"
+    done
+}
+
+measure_row() {
+    local row kind at connections length etcd_ops crabcluster_ops system op at_addr length_s order
+    read -r row kind at connections length etcd_ops crabcluster_ops _ <<<"$1"
+    length_s=${seconds:-$([ "$length" = long ] && echo 60 || echo 10)}
+    order=("${systems[@]}")
+    if [ $((round % 2)) -eq 0 ] && [ ${#systems[@]} -eq 2 ]; then
+        order=("${systems[1]}" "${systems[0]}")
+    fi
+    for system in "${order[@]}"; do
+        resume "$system"
+        [ "$system" = crabcluster ] || etcd_tidy
+        if [ "$system" = crabcluster ]; then
+            reconfigure_crabcluster \
+                "$([[ $row != lease-* ]] || echo 'raft { clock-drift-max = 10ms }')"
+        fi
+        for op in $(ops_of "$system" "$etcd_ops" "$crabcluster_ops"); do
+            at_addr=$(target "$system" "$at")
+            "measure_$kind" ''
+        done
+        pause "$system"
+    done
+}
+
+preload_system() {
+    local at
+    at=$(target "$1" leader)
+    if [ "$1" = crabcluster ]; then
+        preload "$at" classic-batch
+        return
+    fi
+    ! uses '* v2-*' || preload "$at" v2-put
+    ! uses '*[ ,]v3-*' || preload "$at" v3-batch
+}
+
+# ---- the whole ----
+
+versions=()
+need_programs wrk curl jq python3
+if [ "$system_wanted" != crabcluster ]; then
+    need_programs etcd
+    versions+=("$(etcd_version)")
+fi
+bench_begin
+! uses '* paced *' || need_built paced
+[ -n "$results" ] || results=$work/results
+versions+=("$(wrk_version)")
+{
+    echo "# $(date -u +%Y-%m-%d), $n_keys keys, $rounds rounds," \
+        "${seconds:-60 (headline rows) and 10} s each"
+    describe "${versions[@]}" | sed 's/^/# /'
+} | tee -a "$results"
+for system in "${systems[@]}"; do
+    start_cluster "$system"
+    preload_system "$system"
+    pause "$system"
+done
+for ((round = 1; round <= rounds; round++)); do
+    say "round $round of $rounds: round, row, system, operation, rate, p50, p99, longest (us), errors"
+    for each in "${chosen_rows[@]}"; do
+        measure_row "$each"
+    done
+done
+"$here/compare_table.py" <(rows) "$results"

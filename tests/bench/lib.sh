@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# What compare.sh and limits.sh share: three nodes of etcd or of crabcluster on
+# loopback, started, paused, killed and ended by their process ids, and wrk
+# against one of them. What may be set before bench_begin has its default here;
+# $daemon is then the crabcluster that is measured.
+
+name=$(basename "$0")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work_parent=${TMPDIR:-/tmp}
+base_port=24100
+n_keys=1000000
+declare -A pid_of=() # of etcd0 .. etcd2, crabcluster0 .. crabcluster2
+other_pids=()        # loads and helpers
+work=
+crabcluster_conf=    # the configuration file's text; empty: the defaults
+
+die() {
+    printf '%s: %s\n' "$name" "$*" >&2
+    exit 1
+}
+
+say() {
+    printf '# %(%H:%M:%S)T %s\n' -1 "$*"
+}
+
+need_programs() {
+    local program
+    for program in "$@"; do
+        command -v "$program" >/dev/null || die "$program is not installed"
+    done
+}
+
+# Programs of this directory are built beside the daemon.
+need_built() {
+    local program
+    for program in "$@"; do
+        [ -x "$built/$program" ] || die "$built/$program is missing: make tests/bench/$program"
+    done
+}
+
+end_pids() {
+    local pid
+    for pid in "$@"; do
+        kill -KILL "$pid" 2>/dev/null || true
+    done
+    for pid in "$@"; do
+        wait "$pid" 2>/dev/null || true
+    done
+}
+
+cleanup() {
+    end_pids "${pid_of[@]}" "${other_pids[@]}"
+    [ -z "$work" ] || rm -rf "$work"
+}
+
+bench_begin() {
+    daemon=$(realpath -e "${CRABCLUSTER:-./crabcluster}") || die "no daemon: set CRABCLUSTER"
+    built=$(dirname "$daemon")/tests/bench
+    unset "${!ETCD_@}" "${!CRABCLUSTER_@}" http_proxy https_proxy all_proxy HTTP_PROXY ALL_PROXY
+    ulimit -n "$(ulimit -Hn)"
+    trap cleanup EXIT
+    trap 'exit 130' INT TERM
+    trap 'printf "%s: failed: %s (line %s)\n" "$name" "$BASH_COMMAND" "$LINENO" >&2' ERR
+    set -E
+    mkdir -p "$work_parent"
+    work=$(mktemp -d "$work_parent/crabcluster-bench.XXXXXX")
+}
+
+# The machine and what is measured, one line each.
+describe() {
+    echo "machine: $(nproc) cores ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1))," \
+        "$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo) GiB," \
+        "Linux $(uname -r), data on $(df --output=fstype "$work" | tail -n 1)"
+    echo "versions: $("$daemon" --version | head -n 1)$([ "$#" -eq 0 ] || printf ', %s' "$@")"
+}
+
+etcd_version() {
+    etcd --version | sed -n 's/^etcd Version: /etcd /p'
+}
+
+wrk_version() { # which ends with 1 after it has told that
+    { wrk -v 2>&1 || true; } | sed -n 's/^\(wrk [^ ]*\).*/\1/p'
+}
+
+# wait_for SECONDS WHAT COMMAND...
+wait_for() {
+    local deadline=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || die "not in time: $what"
+        sleep 0.1
+    done
+}
+
+ask() {
+    curl -sS --fail-with-body -m 5 "$@"
+}
+
+# ---- one node: SYSTEM NUMBER ----
+
+addr() {
+    case $1 in
+    etcd) echo "127.0.0.1:$((base_port + $2))" ;;
+    crabcluster) echo "127.0.0.1:$((base_port + 6 + $2))" ;;
+    esac
+}
+
+etcd_peer() {
+    echo "http://127.0.0.1:$((base_port + 3 + $1))"
+}
+
+start_etcd() {
+    local i=$1 each members=()
+    for each in 0 1 2; do
+        members+=("n$each=$(etcd_peer $each)")
+    done
+    etcd --name "n$i" --data-dir "$work/etcd$i" --enable-v2 \
+        --listen-client-urls "http://$(addr etcd "$i")" \
+        --advertise-client-urls "http://$(addr etcd "$i")" \
+        --listen-peer-urls "$(etcd_peer "$i")" \
+        --initial-advertise-peer-urls "$(etcd_peer "$i")" \
+        --initial-cluster "$(IFS=,; echo "${members[*]}")" >>"$work/etcd$i.log" 2>&1 &
+    pid_of[etcd$i]=$!
+}
+
+start_crabcluster() {
+    printf '%s\n' "$crabcluster_conf" >"$work/crabcluster.conf"
+    "$daemon" --config "$work/crabcluster.conf" --bind-addr "$(addr crabcluster "$1")" \
+        --data-dir "$work/crabcluster$1" >>"$work/crabcluster$1.log" 2>&1 &
+    pid_of[crabcluster$1]=$!
+}
+
+etcd_writes() {
+    ask -X PUT "http://$(addr etcd "$1")/v2/keys/check" -d value=v
+}
+
+etcd_reads() {
+    ask "http://$(addr etcd "$1")/v2/keys/check?quorum=true"
+}
+
+etcd_leads() {
+    [ "$(ask "http://$(addr etcd "$1")/v2/stats/self" | jq -r .state)" = StateLeader ]
+}
+
+crabcluster_answers() {
+    ask "http://$(addr crabcluster "$1")/get-id"
+}
+
+crabcluster_writes() {
+    ask -X PUT "http://$(addr crabcluster "$1")/v1/kv/check" --data-binary v
+}
+
+crabcluster_reads() {
+    ask "http://$(addr crabcluster "$1")/v1/kv/check"
+}
+
+crabcluster_leads() {
+    [ "$(ask "http://$(addr crabcluster "$1")/metrics" | jq -r .Ok.state)" = Leader ]
+}
+
+# ---- three nodes: SYSTEM ----
+
+# Each node has said that it is in the cluster, and has what was written before.
+wait_whole() {
+    local i
+    for i in 0 1 2; do
+        wait_for 120 "$1 takes a write at node $i" "$1_writes" $i
+    done
+    for i in 0 1 2; do
+        wait_for 120 "$1 reads at node $i" "$1_reads" $i
+    done
+}
+
+join_crabcluster() {
+    local i first
+    first=http://$(addr crabcluster 0)
+    for i in 0 1 2; do
+        wait_for 10 "crabcluster answers" crabcluster_answers $i
+    done
+    ask "$first/init" -d '' >/dev/null
+    for i in 1 2; do
+        ask "$first/v1/members" -d "{\"addr\":\"$(addr crabcluster $i)\"}" >/dev/null
+    done
+}
+
+start_cluster() {
+    local i
+    for i in 0 1 2; do
+        "start_$1" $i
+    done
+    [ "$1" = etcd ] || join_crabcluster
+    wait_whole "$1"
+}
+
+signal_cluster() {
+    kill "-$2" "${pid_of[${1}0]}" "${pid_of[${1}1]}" "${pid_of[${1}2]}"
+}
+
+pause() {
+    signal_cluster "$1" STOP
+}
+
+resume() {
+    signal_cluster "$1" CONT
+    wait_whole "$1"
+}
+
+# Other configuration, everything else as it was.
+reconfigure_crabcluster() {
+    local i
+    [ "$crabcluster_conf" != "$1" ] || return 0
+    crabcluster_conf=$1
+    for i in 0 1 2; do
+        kill -TERM "${pid_of[crabcluster$i]}"
+        wait "${pid_of[crabcluster$i]}" || die "crabcluster $i ended with $?"
+        start_crabcluster $i
+        wait_for 30 "crabcluster $i is back" crabcluster_reads $i
+    done
+    wait_whole crabcluster
+}
+
+find_leader() {
+    local i
+    for i in 0 1 2; do
+        if "$1_leads" $i 2>/dev/null; then
+            echo $i
+            return
+        fi
+    done
+    return 1
+}
+
+leader() {
+    wait_for 30 "$1 has a leader" find_leader "$1"
+    find_leader "$1"
+}
+
+# target SYSTEM leader|follower: the address that takes the load.
+target() {
+    local i
+    i=$(leader "$1")
+    [ "$2" = leader ] || i=$(((i + 1) % 3))
+    addr "$1" "$i"
+}
+
+# ---- load ----
+
+# load ADDR OPERATION CONNECTIONS SECONDS: rate, p50, p99, longest (us), errors.
+load() {
+    local threads=2 result
+    [ "$3" -gt 1 ] || threads=1
+    result=$(wrk -t "$threads" -c "$3" -d "$4s" --timeout 10s -s "$here/load.lua" "http://$1" \
+        -- "$2" "$n_keys" | sed -n 's/^RESULT //p')
+    [ -n "$result" ] || die "no result of wrk: $2 at $1"
+    echo "$result"
+}
+
+# preload ADDR OPERATION: writes each key once.
+preload() {
+    local pid begin=$SECONDS errors loaded=$work/loaded
+    rm -f "$loaded".*
+    wrk -t 2 -c 256 -d 1200s --timeout 30s -s "$here/load.lua" "http://$1" \
+        -- "$2" "$n_keys" "$loaded" >"$work/preload" 2>&1 &
+    pid=$!
+    other_pids+=("$pid")
+    wait_for 1200 "preload by $2" test -e "$loaded.0" -a -e "$loaded.1"
+    kill -INT "$pid"
+    wait "$pid" || true
+    errors=$(sed -n 's/^RESULT .* //p' "$work/preload")
+    [ "$errors" = 0 ] || die "preload by $2: ${errors:-no} errors: see $(cat "$work/preload")"
+    say "$n_keys keys written by $2 in $((SECONDS - begin)) s"
+}
