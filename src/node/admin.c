@@ -208,6 +208,12 @@ static void take_result(struct admin_op *op, const struct wire_message *m)
     op->result.n_alive = m->admin_reply.n_alive;
 }
 
+void admin_wait(const struct driver *d, struct admin_op *op)
+{
+    op->hindered = ERR_IN_PROGRESS;
+    admin_restart(d, op);
+}
+
 static bool adds_by_address(const struct admin_op *op)
 {
     return op->op == WIRE_ADMIN_MEMBER_LEARNER || op->op == WIRE_ADMIN_MEMBER_VOTER;
@@ -273,12 +279,23 @@ void admin_proposed(struct driver *d, struct admin_op *op, int err, enum admin_p
     }
 }
 
+/* What was proposed, if anything was, is in the log: a later leader may have put something else in
+ * its place. */
+static bool is_in_log(const struct driver *d, struct raft_pos pos)
+{
+    struct raft_status s = raft_status(d->raft);
+    bool leads_on = s.role == RAFT_LEADER && s.term == pos.term;
+    uint64_t term;
+    return leads_on || pos.index == 0 ||
+           (raft_term_at(d->raft, pos.index, &term) == 0 && term == pos.term);
+}
+
 static bool is_settled(const struct driver *d, const struct admin_op *op)
 {
     struct raft_pos pos;
     const struct raft_config *c = raft_config(d->raft, &pos);
-    return pos.index >= op->pos.index && raft_config_is_committed(d->raft) &&
-           !raft_config_is_joint(c);
+    return pos.index >= op->pos.index && is_in_log(d, op->pos) &&
+           raft_config_is_committed(d->raft) && !raft_config_is_joint(c);
 }
 
 static void start_at_leader(struct driver *d, struct admin_op *op)
@@ -315,6 +332,13 @@ static bool was_handed_over(const struct driver *d, const struct admin_op *op)
                                      : uuid_equal(leader, op->ids[0]));
 }
 
+/* A configuration that is not committed may never come to be: no answer rests on it. */
+static bool must_wait(const struct driver *d, const struct admin_op *op)
+{
+    bool is_of_members = op->op != WIRE_ADMIN_CHANGE && op->op != WIRE_ADMIN_TRANSFER;
+    return is_of_members && !raft_config_is_committed(d->raft);
+}
+
 static void start(struct driver *d, struct admin_op *op)
 {
     if (op->retry_ms > d->now_ms)
@@ -322,6 +346,8 @@ static void start(struct driver *d, struct admin_op *op)
     if (was_handed_over(d, op)) {
         op->result.id = raft_status(d->raft).leader;
         admin_finish(d, op, 0);
+    } else if (driver_is_leader(d) && must_wait(d, op)) {
+        admin_wait(d, op);
     } else if (driver_is_leader(d)) {
         start_at_leader(d, op);
     } else if (op->of_peer) {

@@ -50,6 +50,8 @@ struct admin_op {
 void admin_finish(struct driver *d, struct admin_op *op, int err);
 /* Looks at it from the beginning, a little later. */
 void admin_restart(const struct driver *d, struct admin_op *op);
+/* The same, because another change is under way. */
+void admin_wait(const struct driver *d, struct admin_op *op);
 /* A newcomer is a member already: by an earlier try of this same command, or it is refused. Takes
  * op, or keeps it for later. */
 void admin_already_member(struct driver *d, struct admin_op *op, struct uuid id);

@@ -107,6 +107,10 @@ void joining_hello_answered(struct driver *d, struct admin_op *op, int err,
         admin_finish(d, op, ERR_CLUSTER_MISMATCH);
         return;
     }
+    if (!raft_config_is_committed(d->raft)) {
+        admin_wait(d, op);
+        return;
+    }
     const struct raft_member *known = driver_member(d, found);
     if (names_only_an_address(op) && known) {
         if (known->incarnation == m->header.from_incarnation)

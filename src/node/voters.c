@@ -136,8 +136,7 @@ void voters_start_taking(struct driver *d, struct admin_op *op)
         return;
     }
     if (other_change_pending(d)) {
-        op->hindered = ERR_IN_PROGRESS;
-        admin_restart(d, op);
+        admin_wait(d, op);
         return;
     }
     if ((m->roles & RAFT_VOTER) && !may_take_vote(d, op))

@@ -204,7 +204,7 @@ static void add_committed(struct sim *s, unsigned i, struct raft_pos pos, uint64
         s->log = mem_realloc(s->log, s->cap_log * sizeof *s->log);
     }
     struct committed *c = &s->log[s->n_log++];
-    *c = (struct committed){.entry = raft_entry_ref(e), .known_in_term = term};
+    *c = (struct committed){.entry = raft_entry_ref(e), .known_in_term = term, .at_us = s->now_us};
     s->counts->entries++;
     sim_mix(s, e->pos.index ^ e->pos.term << 32);
     if (e->type == RAFT_ENTRY_CONFIG)

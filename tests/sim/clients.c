@@ -468,7 +468,8 @@ void client_stalk(struct sim *s, unsigned leader, enum op_type type, bool elsewh
 void call_submit(struct sim *s, unsigned node, struct node_request *r)
 {
     struct call *c = mem_zalloc(sizeof *c);
-    *c = (struct call){.sim = s, .node = node, .client = SIM_CLIENTS, .request = r};
+    *c = (struct call){
+        .sim = s, .node = node, .client = SIM_CLIENTS, .request = r, .asked_us = s->now_us};
     r->owner = c;
     r->done = call_done;
     list_push_back(&s->calls, &c->link);

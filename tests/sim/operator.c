@@ -12,6 +12,7 @@
 #define QUIET_MS        30000 /* after a command's deadline no copy of it is about any more */
 #define PATIENCE_MS     8000  /* an operator waits at most so long */
 #define LAST_COMMAND_MS 12000 /* before the end of the storm */
+#define STALE_MS        5000  /* a leader may take itself for one so long */
 
 static int some_node(struct sim *s)
 {
@@ -162,8 +163,67 @@ void operator_start(struct sim *s)
     sim_at(s, s->now_us + 10 * SIM_MS, EVENT_OPERATOR, 0, s->storm, 0, NULL);
 }
 
+/* ---- answers ---- */
+
+static bool wants(const struct node_request *r, struct uuid id)
+{
+    for (unsigned i = 0; i < r->in.change_membership.n_ids; i++)
+        if (uuid_equal(r->in.change_membership.ids[i], id))
+            return true;
+    return false;
+}
+
+static bool has_these_voters(const struct raft_config *c, const struct node_request *r)
+{
+    for (unsigned i = 0; i < c->n_members; i++)
+        if (wants(r, c->members[i].id) != ((c->members[i].roles & RAFT_VOTER) != 0))
+            return false;
+    return raft_config_n_voters(c) == r->in.change_membership.n_ids;
+}
+
+/* The configuration is what the command asked for. */
+static bool is_as_asked(const struct raft_config *c, const struct node_request *r)
+{
+    const struct raft_member *m = raft_config_find(c, r->ret.admin.id);
+    switch (r->type) {
+    case NODE_CHANGE_MEMBERSHIP:
+        return has_these_voters(c, r);
+    case NODE_ADD_LEARNER:
+        return raft_config_find(c, r->in.add_learner.id) != NULL;
+    case NODE_MEMBER_ADD:
+        return m && (!r->in.member_add.voter || (m->roles & RAFT_VOTER));
+    case NODE_MEMBER_REMOVE:
+        return !m;
+    case NODE_MEMBER_PROMOTE:
+        return m && (m->roles & RAFT_VOTER);
+    case NODE_MEMBER_DEMOTE:
+        return m && !(m->roles & RAFT_VOTER);
+    default:
+        return true;
+    }
+}
+
+/* What was answered came to be: in what was committed meanwhile, or shortly before, there is a
+ * configuration like that. */
+static void check_done(struct sim *s, const struct call *c)
+{
+    struct raft_config config;
+    bool found = c->request->type == NODE_INIT;
+    for (uint64_t i = s->n_log; i-- > 0 && !found;) {
+        const struct raft_entry *e = s->log[i].entry;
+        if (e->type != RAFT_ENTRY_CONFIG || raft_config_decode(e->data, e->len, &config) != 0)
+            continue;
+        found = !raft_config_is_joint(&config) && is_as_asked(&config, c->request);
+        if (s->log[i].at_us + STALE_MS * SIM_MS < c->asked_us)
+            break;
+    }
+    SIM_SAFE(s, found, "node %u says that a change of members is done, which it is not", c->node);
+}
+
 void operator_completed(struct sim *s, struct call *c)
 {
     s->admin_calls--;
+    if (!c->reset && c->request->err == 0)
+        check_done(s, c);
     trace(s, "operator at node %u: %s", c->node, c->reset ? "reset" : err_text(c->request->err));
 }

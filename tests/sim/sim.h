@@ -192,6 +192,7 @@ struct sim_node {
 struct committed {
     struct raft_entry *entry; /* a reference */
     uint64_t known_in_term;
+    uint64_t at_us;  /* when it was */
     bool effective;  /* a command seen for the first time */
     uint32_t keys;   /* bit mask of what it writes */
     uint64_t digest; /* of the state after it, by the first node that applied it */
@@ -244,7 +245,8 @@ struct call {
     uint64_t op;
     unsigned node, client;
     bool vanished, twin;
-    uint64_t floor; /* OP_READ: must see at least this index */
+    uint64_t floor;    /* OP_READ: must see at least this index */
+    uint64_t asked_us; /* of an operator */
     /* as it was when the request was done */
     bool reset;       /* the node died */
     uint64_t applied; /* OP_READ */

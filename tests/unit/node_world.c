@@ -130,7 +130,7 @@ unsigned world_files(const struct world *w, unsigned i)
 static void disk_report(struct world_node *n)
 {
     struct list *it;
-    if (n->disk.stalled)
+    if (n->disk.stalled || n->paused)
         return;
     while (n->driver && (it = list_pop_front(&n->disk.done)) != NULL)
         driver_written(n->driver, LIST_ENTRY(it, struct storage_write, link));
@@ -211,6 +211,14 @@ static struct world_node *resident(struct world *w, const char *addr)
     return NULL;
 }
 
+/* Somebody is stopped: it waits for him. */
+static bool must_wait(struct world *w, const struct flight *f)
+{
+    const struct transport_request *t = f->request;
+    const struct world_node *to = t->timeout_ms ? resident(w, t->addr) : &w->nodes[f->from];
+    return to && to->paused;
+}
+
 static void deliver(struct world *w, struct flight *f)
 {
     struct transport_request *t = f->request;
@@ -245,11 +253,15 @@ static void step(struct world *w)
     struct list *it;
     while ((it = list_pop_front(&now)) != NULL) {
         struct flight *f = LIST_ENTRY(it, struct flight, link);
+        if (must_wait(w, f)) {
+            list_push_back(&w->asked, it);
+            continue;
+        }
         deliver(w, f);
         mem_free(f);
     }
     for (unsigned i = 0; i < w->n; i++)
-        if (w->nodes[i].driver) {
+        if (w->nodes[i].driver && !w->nodes[i].paused) {
             driver_pump(w->nodes[i].driver);
             raft_check(w->nodes[i].driver->raft);
         }
@@ -260,7 +272,7 @@ void world_run(struct world *w, uint32_t ms)
     for (uint64_t end_ms = w->now_ms + ms; w->now_ms < end_ms;) {
         w->now_ms += DRIVER_TICK_MS;
         for (unsigned i = 0; i < w->n; i++)
-            if (w->nodes[i].driver)
+            if (w->nodes[i].driver && !w->nodes[i].paused)
                 driver_advance(w->nodes[i].driver, w->now_ms);
         for (unsigned i = 0; i < 20; i++)
             step(w);
@@ -445,7 +457,8 @@ int world_read(struct world *w, unsigned i, const char *key, const char *expecte
 int world_leader(const struct world *w)
 {
     for (unsigned i = 0; i < w->n; i++)
-        if (w->nodes[i].driver && !w->nodes[i].isolated && driver_is_leader(w->nodes[i].driver))
+        if (w->nodes[i].driver && !w->nodes[i].isolated && !w->nodes[i].paused &&
+            driver_is_leader(w->nodes[i].driver))
             return (int)i;
     return -1;
 }

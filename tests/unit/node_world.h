@@ -49,6 +49,7 @@ struct world_node {
     struct world_link link;
     struct node_options options;
     bool isolated;
+    bool paused; /* does nothing, and what comes for it waits, as after SIGSTOP */
 };
 
 struct world {

@@ -232,6 +232,91 @@ static void test_forward_held_behind_a_checkpoint_is_answered_at_step_down(void 
     world_free(&w);
 }
 
+/* Three voters, and a learner that has caught up. */
+static void start_with_learner(struct world *w)
+{
+    world_init(w, 5);
+    for (unsigned i = 0; i < 5; i++)
+        world_start(w, i);
+    assert_int_equal(world_init_cluster(w, 0), 0);
+    for (unsigned i = 1; i < 4; i++)
+        assert_int_equal(world_add_learner(w, 0, i), 0);
+    assert_int_equal(world_change(w, 0, 7), 0);
+}
+
+/* Its change was replaced in the log by those of another leader, of which it hears all at once. */
+static void test_paused_leader_does_not_take_another_change_for_its_own(void **state)
+{
+    (void)state;
+    struct world w;
+    start_with_learner(&w);
+    unsigned old = (unsigned)world_leader(&w);
+    struct node_request *r = world_request(&w, NODE_CHANGE_MEMBERSHIP, 20000);
+    r->in.change_membership.n_ids = 4;
+    for (unsigned i = 0; i < 4; i++)
+        r->in.change_membership.ids[i] = world_id(&w, i);
+    w.nodes[old].isolated = true;
+    world_submit(&w, old, r);
+    world_run(&w, 20);
+    w.nodes[old].isolated = false;
+    w.nodes[old].paused = true;
+    world_wait_for_leader(&w);
+    unsigned next = (unsigned)world_leader(&w);
+    assert_int_equal(world_add_learner(&w, next, 4), 0);
+    world_run(&w, 1000);
+    w.nodes[old].paused = false;
+    while (!world_is_done(r))
+        world_run(&w, DRIVER_TICK_MS);
+    assert_int_equal(r->err, 0);
+    node_request_free(&r);
+    const struct raft_member *m = driver_member(w.nodes[next].driver, world_id(&w, 3));
+    assert_int_equal(m->roles, RAFT_VOTER); /* it was changed, under the next leader */
+    world_free(&w);
+}
+
+static struct node_request *about(struct world *w, unsigned at, enum node_request_type type,
+                                  unsigned who)
+{
+    struct node_request *r = world_request(w, type, 10000);
+    if (type == NODE_ADD_LEARNER)
+        r->in.add_learner.id = world_id(w, who);
+    else
+        r->in.member.id = world_id(w, who);
+    if (type == NODE_ADD_LEARNER)
+        memcpy(r->in.add_learner.addr, w->nodes[who].options.addr, sizeof r->in.add_learner.addr);
+    world_submit(w, at, r);
+    return r;
+}
+
+/* What the leader alone has in its log may never come to be. */
+static void test_leader_answers_nothing_by_a_change_that_is_not_committed(void **state)
+{
+    (void)state;
+    static const enum node_request_type types[] = {NODE_ADD_LEARNER, NODE_MEMBER_REMOVE};
+    static const int second_errs[] = {0, ERR_NOT_FOUND};
+    for (unsigned k = 0; k < 2; k++) {
+        struct world w;
+        start_with_learner(&w);
+        unsigned leader = (unsigned)world_leader(&w), who = types[k] == NODE_ADD_LEARNER ? 4 : 3;
+        world_run(&w, 2000);
+        for (unsigned i = 0; i < 5; i++)
+            w.nodes[i].disk.stalled = i != leader;
+        struct node_request *first = about(&w, leader, types[k], who);
+        world_run(&w, 100);
+        struct node_request *second = about(&w, leader, types[k], who);
+        world_run(&w, 200);
+        assert_false(world_is_done(first) || world_is_done(second));
+        for (unsigned i = 0; i < 5; i++)
+            w.nodes[i].disk.stalled = false;
+        world_run(&w, 5000);
+        assert_true(world_is_done(first) && first->err == 0);
+        assert_true(world_is_done(second) && second->err == second_errs[k]);
+        node_request_free(&first);
+        node_request_free(&second);
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +328,8 @@ int main(void)
         cmocka_unit_test(test_writes_wait_until_a_transfer_is_over),
         cmocka_unit_test(test_leader_whose_disk_stalls_gives_way),
         cmocka_unit_test(test_forward_held_behind_a_checkpoint_is_answered_at_step_down),
+        cmocka_unit_test(test_paused_leader_does_not_take_another_change_for_its_own),
+        cmocka_unit_test(test_leader_answers_nothing_by_a_change_that_is_not_committed),
     };
     return cmocka_run_group_tests_name("node leader", tests, NULL, NULL);
 }
