@@ -146,6 +146,8 @@ void driver_die(const char *what, int err)
 
 void driver_save_identity(struct driver *d)
 {
+    if (d->founding)
+        return; /* the write that this turn ends with has it */
     struct storage_write *w = storage_write_new(0);
     w->has_identity = true;
     w->identity = d->identity;

@@ -11,6 +11,11 @@
 
 #include "node_world.h"
 
+static void forget(struct node_request *r)
+{
+    node_request_free(&r);
+}
+
 static void configure_peers(struct world *w, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -183,9 +188,48 @@ static void test_peer_with_wiped_disk_takes_its_place_again(void **state)
     world_free(&w);
 }
 
+static void submit_hello(struct world *w, unsigned to, unsigned from)
+{
+    struct wire_message m = {
+        .header = {.type = WIRE_HELLO, .from = world_id(w, from), .from_incarnation = 1}};
+    struct node_request *r = world_request(w, NODE_PEER, 1000);
+    r->in.peer.path = TRANSPORT_HELLO;
+    r->done = forget;
+    wire_encode(&m, &r->in.peer.body);
+    driver_request(w->nodes[to].driver, r);
+}
+
+/* Both come in one turn, and the disk gets no further than to some of what follows. */
+static void test_first_write_beside_a_hello_makes_a_whole_cluster_or_none(void **state)
+{
+    (void)state;
+    for (unsigned n_writes = 0; n_writes < 4; n_writes++) {
+        struct world w;
+        world_init(&w, 2);
+        world_start(&w, 0);
+        world_run(&w, 2000);
+        w.nodes[0].disk.writes_left = n_writes;
+        struct node_request *r = world_set(&w, "k", "v", 5000);
+        r->done = forget;
+        driver_request(w.nodes[0].driver, r);
+        submit_hello(&w, 0, 1);
+        driver_pump(w.nodes[0].driver);
+        const struct world_disk *disk = &w.nodes[0].disk;
+        assert_int_equal(!uuid_is_zero(disk->identity.cluster), disk->n_log > 0);
+        world_kill(&w, 0);
+        w.nodes[0].disk.writes_left = UINT_MAX;
+        world_start(&w, 0);
+        bool is_one = disk->n_log > 0; /* else it was contacted, and makes none unasked */
+        assert_int_equal(world_init_cluster(&w, 0), is_one ? ERR_NOT_ALLOWED : 0);
+        assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_write_beside_a_hello_makes_a_whole_cluster_or_none),
         cmocka_unit_test(test_peers_form_one_cluster_when_all_are_there),
         cmocka_unit_test(test_peers_form_again_when_the_founder_died_first),
         cmocka_unit_test(test_peers_that_wait_for_the_first_do_not_flood_each_other),
