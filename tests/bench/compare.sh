@@ -40,7 +40,8 @@ Rows, each at the leader or at a follower:
   lease           by the leader's lease; etcd has no such read, its linearizable one stands there
   batch           100 Sets in a request (classic Batch; v3 txn); Sets per second
   half            an even flow of half of what wrk has just reached with 256 connections, sent
-                  when it is due and timed from then on: waiting for a connection counts
+                  when it is due (once in a millisecond) and timed from then on, so that
+                  waiting for a free connection counts, too
   idle            the same load with and without 8,000 idle connections beside it
   failover        the leader killed under load of 64 connections at a follower, 20 times over
                   all rounds: time to the first write acknowledged that was begun after that
@@ -83,11 +84,6 @@ kills=20
 
 quick=no only='' system_wanted='' results='' rounds='' seconds='' n_keys='' table_only=''
 systems=(etcd crabcluster)
-
-number() {
-    [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: a number is needed"
-    echo "$2"
-}
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -264,6 +260,7 @@ measure_row() {
         order=("${systems[1]}" "${systems[0]}")
     fi
     for system in "${order[@]}"; do
+        note_if_busy
         resume "$system"
         [ "$system" = crabcluster ] || etcd_tidy
         if [ "$system" = crabcluster ]; then

@@ -45,9 +45,14 @@ class Series:
         return statistics.median(self.p99s)
 
     def cells(self):
-        spread = f" ({min(self.rates):,.0f}–{max(self.rates):,.0f})" if len(self.rates) > 1 else ""
         errors = f", {self.errors} errors" if self.errors else ""
-        return [self.op, f"{self.rate:,.0f}{spread}{errors}", f"{self.p50:.2f}", f"{self.p99:.2f}"]
+        return [self.op, spread(self.rates) + errors, f"{self.p50:.2f}", f"{self.p99:.2f}"]
+
+
+def spread(rates):
+    """The median, with the least and the most if there are several."""
+    text = f"{statistics.median(rates):,.0f}"
+    return text + f" ({min(rates):,.0f}–{max(rates):,.0f})" if len(rates) > 1 else text
 
 
 def read(rows_path, results_path):
@@ -168,18 +173,23 @@ def print_markdown(header, lines):
     print()
 
 
-def main(rows_path, results_path):
-    rows, measured, notes = read(rows_path, results_path)
-    tables = lines_by_table(rows, measured)
+def print_tables(tables, notes):
+    """Pairs of header and lines, as text and then, after the notes, as Markdown."""
     print()
-    for table, lines in tables.items():
-        print_text(TABLES[table], lines)
+    for header, lines in tables:
+        print_text(header, lines)
     print("In Markdown:\n")
     for note in notes:
         print(f"{note}  ")
     print()
-    for table, lines in tables.items():
-        print_markdown(TABLES[table], lines)
+    for header, lines in tables:
+        print_markdown(header, lines)
+
+
+def main(rows_path, results_path):
+    rows, measured, notes = read(rows_path, results_path)
+    tables = lines_by_table(rows, measured)
+    print_tables([(TABLES[table], lines) for table, lines in tables.items()], notes)
 
 
 if __name__ == "__main__":

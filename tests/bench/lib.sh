@@ -24,6 +24,12 @@ say() {
     printf '# %(%H:%M:%S)T %s\n' -1 "$*"
 }
 
+# number OPTION TEXT: the text, if it is one.
+number() {
+    [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: a number is needed"
+    echo "$2"
+}
+
 need_programs() {
     local program
     for program in "$@"; do
@@ -73,6 +79,16 @@ describe() {
         "$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo) GiB," \
         "Linux $(uname -r), data on $(df --output=fstype "$work" | tail -n 1)"
     echo "versions: $("$daemon" --version | head -n 1)$([ "$#" -eq 0 ] || printf ', %s' "$@")"
+}
+
+# Says so if the machine is busy though all that is measured stands still.
+note_if_busy() {
+    local percent
+    percent=$({ grep '^cpu ' /proc/stat; sleep 0.3; grep '^cpu ' /proc/stat; } |
+        awk '{ all = 0; for (i = 2; i <= 9; i++) all += $i; idle = $5 + $6 }
+             NR == 1 { all_before = all; idle_before = idle }
+             END { printf "%.0f", 100 - (idle - idle_before) * 100 / (all - all_before) }')
+    [ "$percent" -le 10 ] || say "something else takes $percent % of the processors"
 }
 
 etcd_version() {
