@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/addr.h"
 #include "base/assert.h"
@@ -93,7 +92,7 @@ static int check_peers(const struct conf *conf, struct conf_error *error)
         if (addr_host_is_wildcard(addr_of(peer).host))
             return conf_fail(conf, CONF_PEERS, error,
                              "%s is a wildcard; write the address that the peer advertises", peer);
-        found = found || strcasecmp(peer, conf->advertise_addr) == 0;
+        found = found || strcmp(peer, conf->advertise_addr) == 0;
     }
     if (!found)
         return conf_fail(conf, CONF_PEERS, error,

@@ -143,6 +143,15 @@ static int bool_read(const char *text, bool *ret, struct buf *why)
 
 /* Strings: each check answers with an owned copy in its usual form. */
 
+/* Names of hosts are the same in small letters and in capitals (RFC 4343), and whoever compares
+ * addresses compares bytes. */
+static void lower(char *host)
+{
+    for (; *host; host++)
+        if (*host >= 'A' && *host <= 'Z')
+            *host = (char)(*host + ('a' - 'A'));
+}
+
 static int addr_read(const char *text, char **ret, struct buf *why)
 {
     struct addr a;
@@ -152,6 +161,7 @@ static int addr_read(const char *text, char **ret, struct buf *why)
         return ERR_INVALID;
     }
     char out[ADDR_TEXT_MAX + 1];
+    lower(a.host);
     *ret = mem_strdup(addr_format(&a, out));
     return 0;
 }

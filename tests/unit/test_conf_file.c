@@ -194,7 +194,11 @@ static void test_cross_checks_refuse_what_does_not_go_together(void **state)
     loads("bind-addr = localhost:80", "");
     refuses("\npeers = { a:1, b:1 }", "", "FILE:2: peers: this node's own address 127.0.0.1:8080",
             "advertise-addr");
-    refuses("peers = { a:1, 127.0.0.1:8080, A:1 }", "", "FILE:1: peers: 'A:1' is there twice", "");
+    refuses("peers = { a:1, 127.0.0.1:8080, A:1 }", "", "FILE:1: peers: 'a:1' is there twice", "");
+    loads("bind-addr = LocalHost:80\npeers = { LOCALHOST:80, B:1 }", "");
+    assert_string_equal(conf.advertise_addr, "localhost:80"); /* who compares, compares bytes */
+    assert_string_equal(conf.peers.items[0], "localhost:80");
+    assert_string_equal(conf.peers.items[1], "b:1");
     refuses("peers = { 0.0.0.0:1, 127.0.0.1:8080 }", "", "FILE:1: peers: 0.0.0.0:1 is a wild", "");
     refuses("raft { election-timeout-min = 400ms }", "", "FILE:1: raft.election-timeout-min: 400ms",
             "not less than election-timeout-max");
