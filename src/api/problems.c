@@ -95,6 +95,10 @@ static void report_forming_peer(struct report *r, const struct node_forming_peer
     } else if (p->err == ERR_IN_PROGRESS) {
         put_problem(r, "peer_promised", NULL, "%s has promised to join another cluster", p->addr);
         put_fix(r, "empty its data directory, unless that cluster is the one wanted");
+    } else if (p->err == ERR_ID_MISMATCH) {
+        put_problem(r, "peer_twice", NULL, "%s is the same node as another of the peers", p->addr);
+        put_fix(r, "write each node once into peers, the same list on every node, and start them "
+                   "again");
     } else {
         put_problem(r, "peer_silent", NULL, "%s, one of the peers, does not answer: %s", p->addr,
                     err_text(p->err));

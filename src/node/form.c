@@ -234,14 +234,38 @@ static void ask_to_join(struct driver *d, const char *addr, struct uuid to)
 
 /* ---- forming: the answers ---- */
 
+/* The node at another address of the list; NULL: none of those that answered. */
+static const char *address_of(const struct driver *d, struct uuid id, unsigned but_for)
+{
+    if (uuid_equal(id, d->identity.node))
+        return d->o.addr;
+    for (unsigned i = 0; i < d->o.n_peers; i++)
+        if (i != but_for && d->form.peers[i].answered && uuid_equal(d->form.peers[i].id, id))
+            return d->o.peers[i];
+    return NULL;
+}
+
+/* It belongs to no cluster. */
+static void take_hello(struct driver *d, unsigned place, const struct wire_header *h)
+{
+    static struct log_limit limit;
+    struct form_peer *p = &d->form.peers[place];
+    const char *same = address_of(d, h->from, place);
+    p->answered = !same;
+    p->id = h->from;
+    p->incarnation = h->from_incarnation;
+    if (!same)
+        return;
+    p->err = ERR_ID_MISMATCH; /* the place of a node that is not there */
+    if (log_allow(&limit, FORM_LOG_MS))
+        LOG_WARN("forming: %s and %s, both in the list of peers, are the same node",
+                 d->o.peers[place], same);
+}
+
 static void hello_came(struct driver *d, unsigned place, const struct wire_message *m)
 {
-    struct form_peer *p = &d->form.peers[place];
     if (uuid_is_zero(m->header.cluster)) {
-        p->answered = true;
-        p->promised = false;
-        p->id = m->header.from;
-        p->incarnation = m->header.from_incarnation;
+        take_hello(d, place, &m->header);
         return;
     }
     if (driver_is_member(d) && !uuid_equal(m->header.cluster, d->identity.cluster))
@@ -258,7 +282,7 @@ static void form_came(struct driver *d, unsigned place, const struct wire_messag
         become_outsider(d); /* even if that peer should be wiped next */
     p->promised = m->form_reply.err == 0 && uuid_equal(p->id, m->header.from) &&
                   p->incarnation == m->header.from_incarnation;
-    p->refused = p->promised ? 0 : m->form_reply.err ? m->form_reply.err : ERR_ID_MISMATCH;
+    p->refused = p->promised ? 0 : m->form_reply.err ? m->form_reply.err : ERR_INCARNATION_MISMATCH;
     if (!p->promised && log_allow(&limit, FORM_LOG_MS))
         LOG_WARN("forming: %s does not promise to join: %s", d->o.peers[place],
                  m->form_reply.err == ERR_NOT_ALLOWED

@@ -205,9 +205,11 @@ static void visited(struct node_request *r)
 
 static struct world_node *resident(struct world *w, const char *addr)
 {
-    for (unsigned i = 0; i < w->n; i++)
-        if (strcmp(w->nodes[i].options.addr, addr) == 0)
-            return &w->nodes[i];
+    for (unsigned i = 0; i < w->n; i++) {
+        struct world_node *n = &w->nodes[i];
+        if (strcmp(n->options.addr, addr) == 0 || (n->alias && strcmp(n->alias, addr) == 0))
+            return n;
+    }
     return NULL;
 }
 

@@ -48,6 +48,7 @@ struct world_node {
     struct world_disk disk;
     struct world_link link;
     struct node_options options;
+    const char *alias; /* another address of it; NULL: none */
     bool isolated;
     bool paused; /* does nothing, and what comes for it waits, as after SIGSTOP */
 };

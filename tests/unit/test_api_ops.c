@@ -308,6 +308,8 @@ static void test_status_of_a_node_without_cluster_says_how_to_make_one(void **st
     expect_status(f, s, "\"code\":\"peer_has_cluster\"");
     s->forming[1].err = ERR_IN_PROGRESS;
     expect_status(f, s, "\"code\":\"peer_promised\"");
+    s->forming[1].err = ERR_ID_MISMATCH;
+    expect_status(f, s, "\"code\":\"peer_twice\"");
     s->outsider = true;
     expect_status(f, s, "\"code\":\"outsider\"");
     mem_free(s);

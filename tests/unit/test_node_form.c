@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "node_world.h"
 
 static void forget(struct node_request *r)
@@ -101,6 +102,30 @@ static void test_peers_with_different_lists_form_nothing(void **state)
     for (unsigned i = 0; i < 3; i++)
         assert_true(uuid_is_zero(w.nodes[i].disk.identity.cluster));
     world_free(&w);
+}
+
+/* Two names for one machine: they cannot be two voters. */
+static void test_peers_with_a_node_twice_form_nothing_and_say_so(void **state)
+{
+    (void)state;
+    for (unsigned twice = 0; twice < 2; twice++) {
+        struct world w;
+        world_init(&w, 3);
+        configure_peers(&w, 3);
+        w.nodes[twice].alias = w.nodes[0].options.peers[2];
+        w.n = 2; /* so nobody else lives there */
+        world_start(&w, 0);
+        world_start(&w, 1);
+        world_run(&w, 5000);
+        assert_int_equal(world_leader(&w), -1);
+        struct node_status *s = mem_zalloc(sizeof *s);
+        driver_status(w.nodes[0].driver, s);
+        unsigned named = s->forming[2].err ? 2 : 1;
+        assert_int_equal(s->forming[named].err, ERR_ID_MISMATCH);
+        assert_int_equal(s->forming[3 - named].err, 0);
+        mem_free(s);
+        world_free(&w);
+    }
 }
 
 /* One of them was told of the cluster before the last disk was lost. */
@@ -234,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_peers_form_again_when_the_founder_died_first),
         cmocka_unit_test(test_peers_that_wait_for_the_first_do_not_flood_each_other),
         cmocka_unit_test(test_peers_with_different_lists_form_nothing),
+        cmocka_unit_test(test_peers_with_a_node_twice_form_nothing_and_say_so),
         cmocka_unit_test(test_peers_that_lost_all_disks_one_by_one_form_no_second_cluster),
         cmocka_unit_test(test_peers_that_hear_of_another_cluster_form_none),
         cmocka_unit_test(test_peer_with_wiped_disk_takes_its_place_again),
