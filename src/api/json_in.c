@@ -13,7 +13,7 @@
 /* A recursive descent over the grammar of RFC 8259. Stops at the first error. */
 struct scan {
     const uint8_t *start, *p, *end;
-    unsigned depth;
+    unsigned depth, n_values;
     const char *what; /* NULL: no error so far */
 };
 
@@ -302,6 +302,8 @@ static bool scan_value(struct scan *s)
 {
     skip_space(s);
     int c = peek(s);
+    if (s->n_values++ == LIMIT_JSON_VALUES)
+        return fail(s, "too many values");
     switch (c) {
     case '{':
     case '[':

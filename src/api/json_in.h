@@ -24,7 +24,8 @@ struct json_in_error {
 };
 
 /* RFC 8259 and: UTF-8 without lone surrogates, no name twice in one object, no \u0000 in a name,
- * at most LIMIT_JSON_DEPTH levels, integers within 64 bits, other numbers within 32 characters
+ * at most LIMIT_JSON_DEPTH levels and LIMIT_JSON_VALUES values (json-c takes hundreds of bytes for
+ * each of a few bytes' text), integers within 64 bits, other numbers within 32 characters
  * and two digits of exponent. Nothing but white space after the value. INVALID. */
 MUST_CHECK int json_in_check(const void *p, size_t len, struct json_in_error *ret_error);
 

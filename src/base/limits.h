@@ -36,8 +36,9 @@
 /* HTTP. */
 #define LIMIT_HEADER_BYTES  (16 * KIB)
 #define LIMIT_JSON_DEPTH    16
-#define LIMIT_CONTROL_BYTES (64 * KIB) /* body of anything that is not a write */
-#define LIMIT_PEER_PLACES   128        /* connections kept free for peers */
+#define LIMIT_JSON_VALUES   (8 * LIMIT_BATCH_OPS) /* in one body; the largest Batch has half */
+#define LIMIT_CONTROL_BYTES (64 * KIB)            /* body of anything that is not a write */
+#define LIMIT_PEER_PLACES   128                   /* connections kept free for peers */
 /* Request bodies held at the same time, all together; small ones are not counted. */
 #define LIMIT_CLIENT_BODIES_BYTES (256 * MIB)
 #define LIMIT_PEER_BODIES_BYTES   (512 * MIB)

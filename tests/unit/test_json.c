@@ -180,6 +180,24 @@ static void test_json_in_too_many_members_are_refused(void **state)
     buf_free(&b);
 }
 
+/* Two bytes of text each, and hundreds of json-c's. */
+static void test_json_in_too_many_values_are_refused(void **state)
+{
+    (void)state;
+    struct json_in_error error;
+    for (unsigned n = LIMIT_JSON_VALUES - 1; n <= LIMIT_JSON_VALUES; n++) {
+        struct buf b = BUF_INIT;
+        for (unsigned i = 0; i < n; i++)
+            buf_append_str(&b, i ? ",1" : "[1");
+        buf_append_str(&b, "]");
+        assert_int_equal(json_in_check(b.data, b.len, &error),
+                         n < LIMIT_JSON_VALUES ? 0 : ERR_INVALID);
+        buf_free(&b);
+    }
+    assert_string_equal(error.what, "too many values");
+    assert_int_equal(error.at, 2 * (LIMIT_JSON_VALUES - 1) + 1);
+}
+
 /* A random document: valid by construction. */
 static void generate(struct rng *rng, struct buf *b, unsigned depth)
 {
@@ -356,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_json_in_strings_keep_every_character),
         cmocka_unit_test(test_json_in_depth_at_the_limit_is_read_and_beyond_refused),
         cmocka_unit_test(test_json_in_too_many_members_are_refused),
+        cmocka_unit_test(test_json_in_too_many_values_are_refused),
         cmocka_unit_test(test_json_in_random_texts_hold_the_property),
         cmocka_unit_test(test_utf8_agrees_with_the_standard_on_every_code_point),
         cmocka_unit_test(test_json_out_strings_are_escaped),
