@@ -45,6 +45,7 @@ void http_note_header(struct http_exchange *x, const char *name, size_t name_len
         {"Expect", &h->expect},
         {"Content-Length", &h->content_length},
         {"Content-Type", &h->content_type},
+        {"Transfer-Encoding", &h->transfer_encoding},
         {"If-Match", &h->if_match},
         {"If-None-Match", &h->if_none_match},
         {"Origin", &h->origin},
@@ -60,6 +61,9 @@ void http_note_header(struct http_exchange *x, const char *name, size_t name_len
             *wanted[i].to = value;
     if (strcasecmp(name, "Content-Length") == 0 && h->content_length != value)
         h->two_lengths = true;
+    if (strcasecmp(name, "Transfer-Encoding") == 0 &&
+        (h->transfer_encoding != value || strcasecmp(value, "chunked") != 0))
+        h->odd_encoding = true;
     if ((strcasecmp(name, "If-Match") == 0 && h->if_match != value) ||
         (strcasecmp(name, "If-None-Match") == 0 && h->if_none_match != value))
         h->two_conditions = true;
@@ -89,11 +93,13 @@ static size_t claimed_length(const struct http_exchange *x)
 }
 
 /* A client that waits for "100 Continue" is told at once when its body is not wanted. Any
- * other sends it before it reads, so the answer comes after it, unless that takes too long. */
+ * other sends it before it reads, so the answer comes after it, unless that takes too long or has
+ * no end. */
 bool http_answers_before_body(const struct http_exchange *x)
 {
     size_t claimed = claimed_length(x);
-    return x->status != 0 && claimed > 0 && (x->headers.expect || claimed > DISCARD_BYTES);
+    return x->status != 0 && (x->headers.odd_encoding ||
+                              (claimed > 0 && (x->headers.expect || claimed > DISCARD_BYTES)));
 }
 
 void http_reserve_body(struct http_exchange *x)

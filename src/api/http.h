@@ -72,6 +72,7 @@ struct http_headers {
     const char *expect;
     const char *content_length;
     const char *content_type;
+    const char *transfer_encoding;
     const char *if_match;
     const char *if_none_match;
     const char *idempotency_key;
@@ -80,6 +81,7 @@ struct http_headers {
     const char *fetch_site;
     const char *bad_host; /* the first Host that is not ours */
     bool two_lengths;     /* more than one Content-Length */
+    bool odd_encoding;    /* a Transfer-Encoding other than chunked: the body has no end */
     bool two_conditions;  /* more than one If-Match or If-None-Match */
     bool two_idempotency_keys;
     size_t bytes; /* of all of them and the request line */

@@ -268,6 +268,21 @@ static bool is_too_long(const struct http_exchange *x)
     return text && strtoull(text, NULL, 10) > x->body_limit;
 }
 
+/* Where the body ends must be beyond doubt, or somebody before us sees other requests than we do
+ * (RFC 9112, 6.1 and 6.3). libmicrohttpd waits for the end of the connection instead. */
+static bool framing_is_refused(struct http_exchange *x)
+{
+    const struct http_headers *h = &x->headers;
+    if (h->odd_encoding)
+        reply_err(x, 501, "NotImplemented", "the only Transfer-Encoding known here is chunked");
+    else if (h->two_lengths || (h->transfer_encoding && h->content_length))
+        reply_bad_request(x, "more than one Content-Length, or one beside a Transfer-Encoding: "
+                             "where the body ends is not known");
+    else
+        return false;
+    return true;
+}
+
 void route_begin(struct http_exchange *x, const char *target)
 {
     find_route(x, target);
@@ -280,8 +295,7 @@ void route_begin(struct http_exchange *x, const char *target)
                   LIMIT_HEADER_BYTES);
     else if (refusal)
         reply_err(x, 403, "Forbidden", "%s", refusal);
-    else if (x->headers.two_lengths) {
-        reply_bad_request(x, "more than one Content-Length: where the body ends is not known");
+    else if (framing_is_refused(x)) {
         x->close = true;
     } else if (!x->route->peer && !place_take_client(x->place)) {
         reply_api_err(x, 503, "Overloaded", "all %u connections are taken (max-connections)",

@@ -272,6 +272,35 @@ static void test_two_content_lengths_are_400(void **state)
     assert_int_equal(total(f), 0);
 }
 
+/* libmicrohttpd would wait for the end of the connection, minutes. */
+static void test_body_without_a_known_end_is_refused_at_once(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int status;
+        const char *encoding;
+    } cases[] = {
+        {501, "Transfer-Encoding: gzip\r\n"},
+        {501, "Transfer-Encoding: identity\r\nContent-Length: 3\r\n"},
+        {501, "Transfer-Encoding: gzip, chunked\r\n"},
+        {501, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"},
+        {400, "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char request[300];
+        snprintf(request, sizeof request,
+                 "POST /read HTTP/1.1\r\nHost: localhost\r\n%s\r\n3\r\n\"k\"\r\n0\r\n\r\n",
+                 cases[i].encoding);
+        int fd = raw_connect(f);
+        raw_send(fd, request);
+        if (raw_read_answer(fd, NULL) != cases[i].status)
+            fail_msg("%s", cases[i].encoding);
+        assert_true(raw_is_closed_within(fd, 2000));
+        close(fd);
+    }
+    assert_int_equal(total(f), 0);
+}
+
 static void test_batch_limits(void **state)
 {
     struct fixture *f = *state;
@@ -511,6 +540,7 @@ int main(void)
         TEST(test_body_over_the_limit_is_refused_however_it_is_sent),
         TEST(test_body_too_large_to_wait_for_is_413_at_once),
         TEST(test_two_content_lengths_are_400),
+        TEST(test_body_without_a_known_end_is_refused_at_once),
         TEST(test_batch_limits),
         TEST(test_headers_over_the_limit_are_431),
         TEST(test_browser_rule),
