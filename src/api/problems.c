@@ -14,6 +14,7 @@ struct report {
     struct buf *out;
     const struct node_status *s;
     const char *here;
+    bool asked; /* the leader */
     unsigned n;
 };
 
@@ -88,9 +89,8 @@ static void report_forming_peer(struct report *r, const struct node_forming_peer
         put_problem(r, "peer_has_cluster", NULL,
                     "%s has data, belongs to a cluster, or has heard of one", p->addr);
         put_fix(r,
-                "if that cluster is the one wanted: curl -d '{\"addr\":\"%s\"}' "
-                "http://MEMBER/v1/members, with any member of it; else empty the data directory "
-                "of %s",
+                "if that cluster is the one wanted: crabclusterctl --endpoints MEMBER member add "
+                "%s , with any member of it; else empty the data directory of %s",
                 r->here, p->addr);
     } else if (p->err == ERR_IN_PROGRESS) {
         put_problem(r, "peer_promised", NULL, "%s has promised to join another cluster", p->addr);
@@ -127,13 +127,12 @@ static void report_no_cluster(struct report *r)
     } else if (r->s->outsider) {
         put_problem(r, "outsider", NULL,
                     "a cluster exists, and this node waits to be taken into it");
-        put_fix(r, "at any member of it: curl -d '{\"addr\":\"%s\"}' http://MEMBER/v1/members",
-                r->here);
+        put_fix(r, "at any member of it: crabclusterctl --endpoints MEMBER member add %s", r->here);
     } else {
         put_problem(r, "uninitialized", NULL, "this node belongs to no cluster");
         put_fix(r,
-                "to make it a cluster of its own: curl -X POST http://%s/init ; to add it to one, "
-                "at any member of that: curl -d '{\"addr\":\"%s\"}' http://MEMBER/v1/members",
+                "to make it a cluster of its own: crabclusterctl --endpoints %s init ; to add it "
+                "to one, at any member of that: crabclusterctl --endpoints MEMBER member add %s",
                 r->here, r->here);
     }
 }
@@ -155,12 +154,12 @@ static void report_leader(struct report *r)
     struct problems_quorum q = problems_quorum(s);
     if (s->leader_view)
         return;
-    if (leader) {
+    if (leader && r->asked) {
         put_problem(r, "leader_silent", leader, "the leader, %s, does not answer this node",
                     leader->addr);
         put_fix(r, "if that lasts, look after the network between %s and %s", r->here,
                 leader->addr);
-    } else {
+    } else if (!leader) {
         put_problem(r, "no_leader", NULL,
                     "no leader is known here: %u of the %u voters must answer each other", q.quorum,
                     q.n_voters);
@@ -176,8 +175,8 @@ static void report_self(struct report *r)
     if (s->leader_view && !self) {
         put_problem(r, "not_a_member", NULL, "this node was removed from the cluster");
         put_fix(r,
-                "stop it and delete its data directory; to have it back, at any member: curl -d "
-                "'{\"addr\":\"%s\"}' http://MEMBER/v1/members",
+                "stop it and delete its data directory; to have it back, at any member: "
+                "crabclusterctl --endpoints MEMBER member add %s",
                 r->here);
     }
     if (s->disk_stalled) {
@@ -206,8 +205,8 @@ static void report_silent_member(struct report *r, const struct node_member_stat
                     "the voter %s has not answered %s; %u of %u voters answer, %u are needed",
                     m->addr, since, q.n_alive, q.n_voters, q.quorum);
     put_fix(r,
-            "start it, or look after the network; if it is gone for good: curl -X DELETE "
-            "http://%s/v1/members/%s",
+            "start it, or look after the network; if it is gone for good: crabclusterctl "
+            "--endpoints %s member remove %s",
             r->here, uuid_format(m->id, id));
 }
 
@@ -217,9 +216,9 @@ static void report_new_disk(struct report *r, const struct node_member_status *m
     put_problem(r, "disk_set_back", m,
                 "%s lacks entries that it had on its disk, and counts no more", m->addr);
     put_fix(r,
-            "stop it, remove it: curl -X DELETE http://%s/v1/members/%s , empty its data "
-            "directory, start it, add it again: curl -d '{\"addr\":\"%s\"}' http://%s/v1/members",
-            r->here, uuid_format(m->id, id), m->addr, r->here);
+            "stop it, remove it: crabclusterctl --endpoints %s member remove %s , empty its data "
+            "directory, start it, add it again: crabclusterctl --endpoints %s member add %s",
+            r->here, uuid_format(m->id, id), r->here, m->addr);
 }
 
 static void report_other_state(struct report *r, const struct node_member_status *m)
@@ -229,8 +228,8 @@ static void report_other_state(struct report *r, const struct node_member_status
                 "%s has another state than the leader, hash %016" PRIx64 " at index %" PRIu64,
                 m->addr, m->digest.digest, m->digest.index);
     put_fix(r,
-            "if no other member differs: stop it, curl -X DELETE http://%s/v1/members/%s , empty "
-            "its data directory, start it, and add it again; if all differ, hand over the "
+            "if no other member differs: stop it, crabclusterctl --endpoints %s member remove %s , "
+            "empty its data directory, start it, and add it again; if all differ, hand over the "
             "leadership first and do so with the leader",
             r->here, uuid_format(m->id, id));
 }
@@ -255,9 +254,9 @@ static void report_member(struct report *r, const struct node_member_status *m)
     }
 }
 
-unsigned problems_write(struct buf *b, const struct node_status *s, const char *here)
+unsigned problems_write(struct buf *b, const struct node_status *s, const char *here, bool asked)
 {
-    struct report r = {b, s, here, 0};
+    struct report r = {b, s, here, asked, 0};
     buf_append(b, "[", 1);
     if (s->n_members == 0 && uuid_is_zero(s->cluster)) {
         report_no_cluster(&r);

@@ -17,8 +17,9 @@ struct problems_quorum {
 /* By the leader's view; without one nobody is known to answer. */
 struct problems_quorum problems_quorum(const struct node_status *s);
 
-/* Appends a JSON array of {"code","message","fix","member"}; `here` is this node's address. Returns
- * how many there are. */
-unsigned problems_write(struct buf *b, const struct node_status *s, const char *here);
+/* Appends a JSON array of {"code","message","fix","member"}; `here` is this node's address. asked:
+ * the leader was asked for what it knows, so that not to know it is a problem. Returns how many
+ * there are. */
+unsigned problems_write(struct buf *b, const struct node_status *s, const char *here, bool asked);
 
 #endif

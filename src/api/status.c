@@ -130,7 +130,8 @@ void status_finish(struct http_exchange *x)
         return;
     }
     const struct node_status *s = x->request->ret.status;
-    unsigned n = problems_write(&problems, s, own_addr(x));
+    bool asked = x->request->in.status.of_leader;
+    unsigned n = problems_write(&problems, s, own_addr(x), asked);
     write_head(x, s, n == 0);
     write_members(&x->out, s, true);
     buf_append_str(&x->out, ",\"problems\":");

@@ -70,6 +70,9 @@ class Views(OperationsTest):
             self.assertEqual(status["failure_tolerance"], 1)
             self.assertEqual(status["voters"], {"configured": 3, "alive": 3, "quorum": 2})
             self.assertEqual(status["problems"], [])
+            # By its own word a follower does not know much, but nothing bad either.
+            own = node.request("GET", "/v1/status?consistency=stale").json
+            self.assertEqual((own["healthy"], own["problems"]), (True, []))
             self.assertEqual(status["node"]["id"], node.id)
             for other in self.cluster.nodes:
                 m = member_of(status, other)
@@ -223,7 +226,8 @@ class Commands(OperationsTest):
                                 "the dead one is missed")
             self.assertEqual(problems(status), ["member_unreachable"])
             self.assertEqual(status["failure_tolerance"], 0)
-            self.assertIn(f"/v1/members/{dead_id}", status["problems"][0]["fix"])
+            self.assertTrue(status["problems"][0]["fix"].endswith(
+                f"crabclusterctl --endpoints {node.bind} member remove {dead_id}"))
             self.assertIs(member_of(status, dead)["alive"], False)
         self.assertError(follower.post("/v1/leader/transfer", {"to": dead_id}), 409,
                          "nobody_to_lead", id=dead_id)
@@ -309,7 +313,8 @@ class Commands(OperationsTest):
     def test_node_without_cluster_says_what_to_do(self):
         (node,) = self.loose_nodes(1)
         self.assertEqual(problems(status_of(node)), ["uninitialized"])
-        self.assertIn(f"http://{node.bind}/init", status_of(node)["problems"][0]["fix"])
+        self.assertIn(f"crabclusterctl --endpoints {node.bind} init ;",
+                      status_of(node)["problems"][0]["fix"])
         self.assertEqual(node.request("GET", "/healthz").status, 200)
         answer = node.request("GET", "/readyz")
         self.assertEqual((answer.status, list(answer.json["checks"])), (503, ["process", "cluster"]))
