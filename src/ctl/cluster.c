@@ -168,8 +168,7 @@ int leader_transfer(struct ctl *c)
         if (c->json)
             doc_print(doc);
         else
-            ctl_say(c, "%s leads now",
-                    doc_text_or(doc_member(doc, "leader"), "id", "another node"));
+            ctl_say(c, "%s leads now", doc_text_or(doc, "leader", "another node"));
         json_object_put(doc);
     }
     answer_free(&a);

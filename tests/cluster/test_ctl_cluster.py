@@ -3,9 +3,11 @@
 the loss of a majority by the steps of the manual page; and bench."""
 
 import os
+import re
+import shlex
 import shutil
 
-from ctl import FAILURE, NOT_FOUND, OK, UNHEALTHY, UNREACHABLE, USAGE, ctl
+from ctl import FAILURE, NOT_ALLOWED, NOT_FOUND, OK, UNHEALTHY, UNREACHABLE, USAGE, ctl
 from harness import SLOW, ClusterTest, wait_until
 
 
@@ -37,9 +39,20 @@ class Status(CtlTest):
         self.assertIn("not healthy: 2 of 3 voters are there, 0 more may be lost", text)
         self.assertRegex(text, rf"{away.addr} +\w+ +silent ")
         self.assertIn("problem: ", text)
-        self.assertIn("    fix: ", text)
         shown = ctl([other], "status", "--json")
         self.assertEqual((shown.code, shown.json["healthy"]), (UNHEALTHY, False))
+        # The command of the fix, as it stands there.
+        fix = re.search(r"(?m)^    fix: .*: crabclusterctl (.*)$", text)[1]
+        self.assertCode(ctl([], *shlex.split(fix)))
+        self.assertEqual(ctl([other], "status").text.splitlines()[0],
+                         "healthy: 2 of 2 voters are there, 0 more may be lost")
+
+    def test_node_that_does_not_know_the_name_it_is_called_by_refuses(self):
+        (node,) = self.loose_nodes(1)
+        stranger = f"somebody.localhost:{node.port}"  # libcurl knows where that is
+        for words in (["status"], ["put", "k", "v"], ["member", "list"], ["ls"]):
+            done = self.assertCode(ctl([stranger], *words), NOT_ALLOWED)
+            self.assertIn("Host", done.said)
 
 
 class Members(CtlTest):
@@ -95,7 +108,8 @@ class Leader(CtlTest):
         leader, (follower, other) = cluster.leader(), cluster.followers()
         self.assertEqual(self.assertCode(ctl([other], "leader", "show")).text,
                          f"{leader.id} {leader.addr}\n")
-        self.assertCode(ctl([other], "leader", "transfer", follower.addr))
+        done = self.assertCode(ctl([other], "leader", "transfer", follower.addr))
+        self.assertEqual(done.said, f"{follower.id} leads now\n")
         wait_until(lambda: ctl([other], "leader", "show", "--json").json["id"] == follower.id,
                    10 * SLOW, "it leads")
         self.assertCode(ctl([other], "leader", "transfer"))
