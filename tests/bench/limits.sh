@@ -79,7 +79,7 @@ bare_http_answers() {
     ask "http://$bare_addr/"
 }
 
-# bare_rate now|later OPERATION
+# bare_rate now|later OPERATION: into $work/rate, because a substitution's pids are not ours.
 bare_rate() {
     local pid
     "$built/bare_http" "$bare_addr" "$1" "$loops" &
@@ -95,25 +95,37 @@ record() {
     echo "$round $*" | tee -a "$work/results"
 }
 
+# crab_rate OPERATION [CONNECTIONS]: into the same file, while crabcluster runs.
+crab_rate() {
+    resume crabcluster
+    rate "$(target crabcluster leader)" "$@" >"$work/rate"
+    pause crabcluster
+}
+
+# beside CEILING-NAME now|later OPERATION: one right after the other, because a machine that is
+# shared is faster at one time than at another.
+beside() {
+    local bare
+    bare_rate "$2" "$3"
+    bare=$(cat "$work/rate")
+    crab_rate "$3"
+    record "$1" "$bare" "$(cat "$work/rate")"
+}
+
 measure_round() {
-    local bare_now bare_later lmdb copies addr_now sets
+    local lmdb copies sets
     note_if_busy
-    bare_rate now v1-stale
-    bare_now=$(cat "$work/rate")
-    bare_rate later v1-get
-    bare_later=$(cat "$work/rate")
+    beside http-now now v1-stale
+    beside http-later later v1-get
     rm -rf "$work/lmdb"
     mkdir "$work/lmdb"
     read -r lmdb copies < <("$built/bare_lmdb" "$work/lmdb" "$seconds")
-    resume crabcluster
-    addr_now=$(target crabcluster leader)
-    record http-now "$bare_now" "$(rate "$addr_now" v1-stale)"
-    record http-later "$bare_later" "$(rate "$addr_now" v1-get)"
-    record lmdb-writes "$lmdb" "$(rate "$addr_now" v1-put)"
-    sets=$(($(rate "$addr_now" classic-batch 64) * 100))
+    crab_rate v1-put
+    record lmdb-writes "$lmdb" "$(cat "$work/rate")"
+    crab_rate classic-batch 64
+    sets=$(($(cat "$work/rate") * 100))
     record lmdb-batches "$lmdb" "$sets"
     record copy-batches "$copies" "$sets"
-    pause crabcluster
 }
 
 need_programs wrk curl jq python3
