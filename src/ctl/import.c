@@ -249,19 +249,22 @@ static int take_line(struct import *im, const char *line, size_t len)
     struct json_object *doc = len <= LINE_BYTES_MAX ? doc_parse(line, len) : NULL;
     if (!doc)
         return bad_line(im, "is no JSON");
+    const char *type = doc_text(doc, "content_type");
     if (doc_bytes(doc, "key", &key) < 0 || doc_bytes(doc, "value", &value) < 0)
         bad_line(im, "needs \"key\" and \"value\", or key_b64 and value_b64");
     else if (key.len == 0 || key.len > LIMIT_KEY_BYTES || value.len > LIMIT_VALUE_BYTES)
         bad_line(im, "a key has 1 to 511 bytes, and a value at most 64 MiB");
+    else if (type && !request_is_content_type(type))
+        bad_line(im, "content_type is printable ASCII, at most 200 bytes");
     if (im->status != CTL_OK) {
         buf_free(&key);
         buf_free(&value);
     } else if (client_prints(im->c)) {
-        print_line(im, &key, &value, doc_text(doc, "content_type"));
+        print_line(im, &key, &value, type);
         buf_free(&key);
         buf_free(&value);
     } else {
-        store(im, &key, &value, doc_text(doc, "content_type"));
+        store(im, &key, &value, type);
     }
     json_object_put(doc);
     return im->status;

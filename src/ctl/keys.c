@@ -145,6 +145,19 @@ static int take_value(const struct ctl *c, struct request *r, struct buf *value)
     return CTL_OK;
 }
 
+static int add_content_type(struct request *r, const struct args *args)
+{
+    const char *type = args->value[FLAG_CONTENT_TYPE];
+    if (type && !request_is_content_type(type)) {
+        ctl_fail(CTL_USAGE, "--content-type: it is printable ASCII, at most %d bytes",
+                 LIMIT_CONTENT_TYPE_BYTES);
+        return ERR_INVALID;
+    }
+    if (type)
+        request_header(r, "Content-Type: %s", type);
+    return 0;
+}
+
 int key_put(struct ctl *c)
 {
     struct buf key = BUF_INIT, value = BUF_INIT;
@@ -153,11 +166,9 @@ int key_put(struct ctl *c)
     int status = key_word(c, &key) < 0 ? CTL_USAGE : take_value(c, &r, &value);
     if (status == CTL_OK) {
         request_key(&r, key.data, key.len);
-        if (args_has(c->args, FLAG_CONTENT_TYPE))
-            request_header(&r, "Content-Type: %s", c->args->value[FLAG_CONTENT_TYPE]);
         r.body = value.data ? (const void *)value.data : "";
         r.body_len = value.len;
-        status = write_key(c, &r, &key, "replaced");
+        status = add_content_type(&r, c->args) < 0 ? CTL_USAGE : write_key(c, &r, &key, "replaced");
     }
     request_free(&r);
     buf_free(&key);

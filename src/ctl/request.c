@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "ctl/commands.h"
 #include "ctl/ctl.h"
@@ -70,6 +71,15 @@ void request_header(struct request *r, const char *fmt, ...)
     va_end(ap);
     if (r->n_headers < REQUEST_HEADERS_MAX)
         r->headers[r->n_headers++] = mem_strdup(line);
+}
+
+bool request_is_content_type(const char *text)
+{
+    size_t len = strlen(text);
+    for (const char *p = text; *p; p++)
+        if (*p < ' ' || *p > '~')
+            return false;
+    return len > 0 && len <= LIMIT_CONTENT_TYPE_BYTES;
 }
 
 int request_read_flags(struct request *r, const struct args *args)

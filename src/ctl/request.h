@@ -49,6 +49,9 @@ void request_key(struct request *r, const void *key, size_t len);
 void request_query(struct request *r, const char *name, const void *value, size_t len);
 void request_query_str(struct request *r, const char *name, const char *value);
 void request_header(struct request *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Whether the text can be a Content-Type. It may come from somebody else's file, and with an end of
+ * line in it would be more than one header, or another request. */
+bool request_is_content_type(const char *text);
 /* Takes over --consistency and --min-revision. INVALID after a line on standard error. */
 MUST_CHECK int request_read_flags(struct request *r, const struct args *args);
 

@@ -250,6 +250,26 @@ class Output(FakeTest):
         self.assertEqual(len(imported.text.splitlines()), 2, imported)
         self.assertEqual(node.seen, [])
 
+    def test_curl_line_about_a_member_finds_out_its_id(self):
+        found = "6fa459ea-ee8a-4ca4-894e-db77e160355e"
+        node = self.fake((200, {"members": [{"id": found, "addr": "h:1", "role": "voter"}]}))
+        for name in ("h:1", found[:8]):
+            done = self.assertCode(ctl([node], "--curl", "member", "remove", name), OK)
+            self.assertEqual(done.text, "curl -sS -g -X DELETE "
+                                        f"http://{node.bind}/v1/members/{found}\n")
+        self.assertEqual({(method, path) for method, path, _, _ in node.seen},
+                         {("GET", "/v1/members")})
+
+    def test_content_type_of_several_lines_is_never_sent(self):
+        node = self.fake((200, b"{}"))
+        evil = "text/plain\r\nContent-Length: 0\r\n\r\nDELETE /v1/kv?prefix=&confirm=all HTTP/1.1"
+        self.assertCode(ctl([node], "put", "k", "v", "--content-type", evil), USAGE)
+        line = json.dumps({"key": "k", "value": "v", "content_type": evil}).encode() + b"\n"
+        done = self.assertCode(ctl([node], "import", stdin=line), FAILURE)
+        self.assertIn("line 1: content_type", done.said)
+        self.assertCode(ctl([node], "--curl", "import", stdin=line), FAILURE)
+        self.assertEqual(node.seen, [])
+
     def test_flag_wins_over_the_environment(self):
         good = self.fake((200, b"v"))
         self.assertCode(ctl([self.nobody()], "get", "k", "--endpoints", good.bind), OK)

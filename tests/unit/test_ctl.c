@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/rng.h"
 #include "ctl/client.h"
 #include "ctl/doc.h"
@@ -22,6 +23,22 @@ static void assert_buf(struct buf *b, const char *expected)
 {
     assert_string_equal(buf_str(b), expected);
     buf_free(b);
+}
+
+/* ---- what a header can hold ---- */
+
+static void test_content_type_is_one_line_of_printable_ascii(void **state)
+{
+    static const char *const bad[] = {"", "a\r\nb", "a\nb", "a\tb", "\x7f", "text/\xc3\xa4"};
+    char longest[LIMIT_CONTENT_TYPE_BYTES + 2] = "";
+    (void)state;
+    assert_true(request_is_content_type("text/html; charset=utf-8"));
+    for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(request_is_content_type(bad[i]));
+    memset(longest, 'x', LIMIT_CONTENT_TYPE_BYTES);
+    assert_true(request_is_content_type(longest));
+    longest[LIMIT_CONTENT_TYPE_BYTES] = 'x';
+    assert_false(request_is_content_type(longest));
 }
 
 /* ---- text ---- */
@@ -325,6 +342,7 @@ static void test_request_as_a_line_for_curl(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_content_type_is_one_line_of_printable_ascii),
         cmocka_unit_test(test_base64_of_any_bytes_comes_back),
         cmocka_unit_test(test_base64_that_is_none_is_refused),
         cmocka_unit_test(test_utf8_is_told_from_other_bytes),
