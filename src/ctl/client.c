@@ -251,13 +251,25 @@ bool client_prints(const struct ctl *c)
     return args_has(c->args, FLAG_CURL);
 }
 
-int client_send(const struct ctl *c, struct request *r, struct answer *ret_answer)
+static void add_timeout(const struct ctl *c, struct request *r)
 {
-    *ret_answer = (struct answer){.status = 0};
     if (args_has(c->args, FLAG_TIMEOUT) && strncmp((char *)r->target.data, "/v1/", 4) == 0)
         request_query_str(r, "timeout", c->args->value[FLAG_TIMEOUT]);
+}
+
+int client_ask(const struct ctl *c, struct request *r, struct answer *ret_answer)
+{
+    *ret_answer = (struct answer){.status = 0};
+    add_timeout(c, r);
+    return send_to(c, r, c->client->n_endpoints, ret_answer);
+}
+
+int client_send(const struct ctl *c, struct request *r, struct answer *ret_answer)
+{
     if (!client_prints(c))
-        return send_to(c, r, c->client->n_endpoints, ret_answer);
+        return client_ask(c, r, ret_answer);
+    *ret_answer = (struct answer){.status = 0};
+    add_timeout(c, r);
     struct buf line = BUF_INIT;
     request_curl_line(r, c->client->base[0], &line);
     puts(buf_str(&line));

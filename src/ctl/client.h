@@ -30,7 +30,10 @@ uint64_t client_timeout_ms(const struct client *client);
  * and its line is all there is to do. answer_free() in any case. */
 #define CTL_PRINTED (-1)
 MUST_CHECK int client_send(const struct ctl *c, struct request *r, struct answer *ret_answer);
-/* With --curl, for requests that another one would have to find out about first. */
+/* The same, but sent whatever was given: what has to be found out first, by a request that changes
+ * nothing. */
+MUST_CHECK int client_ask(const struct ctl *c, struct request *r, struct answer *ret_answer);
+/* Whether --curl was given. */
 bool client_prints(const struct ctl *c);
 
 /* What an attempt came to. */

@@ -41,10 +41,8 @@ int member_find(const struct ctl *c, const char *text, char ret_id[UUID_TEXT_LEN
         uuid_format(id, ret_id);
         return CTL_OK;
     }
-    if (client_prints(c))
-        return ctl_fail(CTL_USAGE, "with --curl, name the node by its whole id");
     request_init(&r, "GET", REQUEST_READ, "/v1/members");
-    int status = client_send(c, &r, &a);
+    int status = client_ask(c, &r, &a);
     if (status == CTL_OK) {
         struct json_object *doc = doc_parse(a.body.data, a.body.len);
         status = match(doc, text, ret_id);
