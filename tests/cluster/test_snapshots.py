@@ -4,6 +4,7 @@ the state, whatever is killed, cut or changed meanwhile."""
 
 import random
 import re
+import threading
 import time
 import unittest
 
@@ -141,6 +142,36 @@ class Snapshots(ClusterTest):
         self.assertEqual(before.check([away]), [])
         self.assertEqual(during.check([away]), [])
         note(f"{len(receiving(away))} snapshots begun, {installed(away)} installed")
+
+    def test_long_poll_ends_when_what_it_waits_for_comes_in_a_snapshot(self):
+        cluster = self.cluster_of(3, OFTEN)
+        away = cluster.followers()[0]
+        others = [node for node in cluster.nodes if node is not away]
+        polls = {}
+
+        def poll(key):
+            with away.client(60 * SLOW) as client:
+                answer = client.request("PUT", f"/v1/kv/{key}", "old")
+                polls[key] = client.request("GET", f"/v1/kv/{key}?wait=12s", headers={
+                    "If-None-Match": str(answer.json["revision"])})
+
+        threads = [threading.Thread(target=poll, args=(key,)) for key in ("changed", "kept")]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5 * SLOW)
+        self.assertEqual(polls, {})
+        index = applied_index(away)
+        away.pause()
+        self.write_beyond(cluster, index, others)  # what is on its way already is not it
+        others[0].request("PUT", "/v1/kv/changed", "new")
+        self.write_beyond(cluster, index, others)
+        away.resume()
+        wait_until(lambda: "changed" in polls, 15 * SLOW, "the poll ends")
+        self.assertGreater(installed(away), 0)
+        self.assertEqual((polls["changed"].status, polls["changed"].body), (200, b"new"))
+        for thread in threads:
+            thread.join()
+        self.assertEqual(polls["kept"].status, 304)
 
     def test_leader_killed_while_it_sends_a_snapshot(self):
         cluster, behind, relay = self.relayed(3)

@@ -200,6 +200,27 @@ static void test_wait_that_begins_while_a_prefix_is_removed_sees_the_end_of_it(v
     world_free(&w);
 }
 
+/* A snapshot puts another state in place, and tells of no key. */
+static void test_wait_looks_again_when_another_state_was_installed(void **state)
+{
+    (void)state;
+    struct world w;
+    world_cluster(&w, 3);
+    write_and_settle(&w, 0, "k");
+    struct node_request *k = wait_for(&w, 0, "k", revision(&w, 0, "k"), 60000);
+    struct node_request *other = wait_for(&w, 0, "other", 0, 60000);
+    machine_on_change(w.nodes[0].driver->machine, NULL, NULL);
+    write_and_settle(&w, 1, "k");
+    check(k, 1);
+    waits_installed(w.nodes[0].driver);
+    world_run(&w, 20);
+    check(k, 0);
+    check(other, 1);
+    driver_stop(w.nodes[0].driver);
+    check(other, ERR_SHUTDOWN);
+    world_free(&w);
+}
+
 static void test_waits_end_when_the_node_stops(void **state)
 {
     (void)state;
@@ -314,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_wait_is_not_ended_by_a_write_that_changed_nothing),
         cmocka_unit_test(test_wait_ends_when_its_key_is_removed_alone_or_with_its_prefix),
         cmocka_unit_test(test_wait_that_begins_while_a_prefix_is_removed_sees_the_end_of_it),
+        cmocka_unit_test(test_wait_looks_again_when_another_state_was_installed),
         cmocka_unit_test(test_waits_end_when_the_node_stops),
         cmocka_unit_test(test_wait_at_a_node_without_cluster_says_so),
         cmocka_unit_test(test_stale_read_asks_nobody),
