@@ -50,7 +50,7 @@ struct kv_result {
     /* 0, or what left the state as it was, the same everywhere: STALE; INVALID (not decodable);
      * TOO_LARGE (old values of a batch's Deletes would make an answer beyond KV_ANSWER_BYTES_MAX);
      * of commands with a name, CONFLICT (it stands for another request), OVERLOADED (too many are
-     * remembered) */
+     * remembered). Or UNKNOWN: applied before, but its answer is forgotten (kv/session.h) */
     int err;
     struct kv_pos pos;     /* where the command was first applied; zero when STALE or INVALID */
     const uint8_t *answer; /* see kv_answer_next(); borrowed until the next apply */

@@ -171,6 +171,7 @@ enum {
     ANSWER_TOO_LARGE = 3, /* and what follows: errors */
     ANSWER_CONFLICT = 4,
     ANSWER_OVERLOADED = 5,
+    ANSWER_FORGOTTEN = 6,
 };
 
 static uint8_t what_of(const struct session_answer *a)
@@ -182,6 +183,8 @@ static uint8_t what_of(const struct session_answer *a)
         return ANSWER_CONFLICT;
     case ERR_OVERLOADED:
         return ANSWER_OVERLOADED;
+    case ERR_UNKNOWN:
+        return ANSWER_FORGOTTEN;
     }
     return a->bytes ? ANSWER_BYTES : ANSWER_ONLY_SETS;
 }
@@ -191,6 +194,7 @@ static int error_of(uint8_t what)
     return what == ANSWER_TOO_LARGE    ? ERR_TOO_LARGE
            : what == ANSWER_CONFLICT   ? ERR_CONFLICT
            : what == ANSWER_OVERLOADED ? ERR_OVERLOADED
+           : what == ANSWER_FORGOTTEN  ? ERR_UNKNOWN
                                        : 0;
 }
 
@@ -209,7 +213,16 @@ void session_answer_encode(const struct session_answer *a, struct buf *out)
         buf_put_varint(out, a->len);
 }
 
-static void session_encode(const struct session *s, struct buf *out)
+/* *bytes: of the answers so far; this one's too, if it has any. */
+static void encode_within(const struct session_answer *a, uint64_t *bytes, struct buf *out)
+{
+    const struct session_answer forgotten = {.pos = a->pos, .err = ERR_UNKNOWN};
+    *bytes += a->bytes ? a->len : 0;
+    bool fits = !a->bytes || *bytes <= KV_ANSWER_BYTES_MAX;
+    session_answer_encode(fits ? a : &forgotten, out);
+}
+
+static void session_encode(const struct session *s, uint64_t *bytes, struct buf *out)
 {
     buf_put_uuid(out, s->node);
     buf_put_varint(out, s->member_since);
@@ -217,14 +230,15 @@ static void session_encode(const struct session *s, struct buf *out)
     buf_put_varint(out, s->floor);
     buf_put_varint(out, s->end - s->floor);
     for (uint64_t seq = s->floor; seq < s->end; seq++)
-        session_answer_encode(place(s, seq), out);
+        encode_within(place(s, seq), bytes, out);
 }
 
 void session_table_encode(const struct session_table *t, struct buf *out)
 {
+    uint64_t bytes = 0;
     buf_put_varint(out, t->n_sessions);
     for (unsigned i = 0; i < t->n_sessions; i++)
-        session_encode(&t->sessions[i], out);
+        session_encode(&t->sessions[i], &bytes, out);
 }
 
 /* The bytes are a sequence of answer items, as kv_answer_put() makes it. */

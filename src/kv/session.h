@@ -13,7 +13,7 @@
 /* What was answered to one command. */
 struct session_answer {
     struct kv_pos pos; /* index 0: not seen yet */
-    int err;           /* 0, TOO_LARGE, CONFLICT or OVERLOADED */
+    int err;           /* 0, TOO_LARGE, CONFLICT or OVERLOADED; UNKNOWN: its bytes are forgotten */
     uint32_t len;
     uint8_t *bytes; /* owned; NULL: len times KV_ANSWER_SET */
 };
@@ -47,7 +47,7 @@ unsigned session_table_count(const struct session_table *t);
 
 /* Appends an answer: 0 when it was not seen, else what (1 to 5), term and index as varints and
  * then, 1: how many KV_ANSWER_SET as varint; 2: its bytes with their length; 3 (TOO_LARGE), 4
- * (CONFLICT), 5 (OVERLOADED): nothing. */
+ * (CONFLICT), 5 (OVERLOADED), 6 (UNKNOWN): nothing. */
 void session_answer_encode(const struct session_answer *a, struct buf *out);
 /* Reads one at this position, from untrusted bytes; false: it cannot be. The caller owns its bytes
  * whatever is said. */
@@ -58,7 +58,10 @@ MUST_CHECK bool session_answer_decode(struct bytes_reader *r, struct kv_pos appl
  *
  *      node uuid | member_since, boot, floor, count: varints | count answers
  *
- * The first answer is that of floor, the last one was seen. */
+ * The first answer is that of floor, the last one was seen. Old values that many commands at a time
+ * answered may be more than a file should hold, or memory when it is read: from the first answer on
+ * that goes beyond KV_ANSWER_BYTES_MAX in all, those with bytes are as if their bytes were
+ * forgotten. */
 void session_table_encode(const struct session_table *t, struct buf *out);
 /* Reads what was encoded at this position, from untrusted bytes. CORRUPT. The caller owns the
  * table. */

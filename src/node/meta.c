@@ -12,7 +12,9 @@
 #include "node/node.h"
 
 #define CONFIG_BYTES_MAX LIMIT_CONTROL_BYTES
-#define KV_BYTES_MAX     (4 * LIMIT_VALUE_BYTES) /* answers of sessions may be large */
+/* Answers: as many bytes of sessions as one may have, LIMIT_ONCE_BYTES and the last one of names;
+ * and some 60 MiB of numbers and names. */
+#define KV_BYTES_MAX (4 * LIMIT_VALUE_BYTES)
 
 static void put_pos(struct buf *out, struct raft_pos pos)
 {
@@ -30,6 +32,7 @@ void node_meta_encode(const struct node_meta *m, struct buf *out)
 {
     struct buf config = BUF_INIT;
     ASSERT(m->n_terms <= NODE_META_TERMS);
+    ASSERT(m->kv_len <= KV_BYTES_MAX); /* or it could not be read again */
     raft_config_encode(&m->base.config, &config);
     buf_put_u8(out, NODE_META_VERSION);
     buf_put_uuid(out, m->cluster);
