@@ -76,7 +76,7 @@ void state_end_views(struct state *s, uint64_t ms, enum state_which which)
     uint64_t now_ms = clock_now_ms();
     LIST_FOREACH (it, &s->views) {
         struct state_view *v = LIST_ENTRY(it, struct state_view, link);
-        if (now_ms - v->since_ms < ms)
+        if (now_ms < v->since_ms + ms)
             return; /* the rest is younger */
         if (v->is_kept && which == STATE_NOT_KEPT)
             continue;
