@@ -185,6 +185,22 @@ static int apply_command(struct kv *kv, const void *command, size_t len,
     return 0;
 }
 
+void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n)
+{
+    struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
+    unsigned n_keys = 0;
+    struct kv_command_reader reader;
+    struct kv_op op;
+    for (unsigned i = 0; i < n; i++) {
+        if (kv_command_open(commands[i].p, commands[i].len, &reader) != 0)
+            continue;
+        while (n_keys < MEMTABLE_PREFETCH_MAX && kv_op_next(&reader.ops, &op))
+            keys[n_keys++] = (struct memtable_key){op.key, op.key_len};
+    }
+    if (n_keys > 1)
+        memtable_prefetch(kv->active, keys, n_keys);
+}
+
 int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
                    struct kv_result *ret_result)
 {

@@ -26,6 +26,7 @@
 #define HEIGHT_SEED     0x63726162u
 #define BLOCK_BYTES_MIN (4 * KIB) /* the first one; each is twice as large as the one before */
 #define BLOCK_BYTES_MAX (1 * MIB)
+#define LINE_BYTES      64 /* of the processor's cache; only speed depends on it */
 
 struct version {
     const struct version *older;
@@ -191,6 +192,56 @@ static struct memtable_node *search(struct memtable *m, const void *key, size_t 
 {
     unsigned top = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
     return descend(&m->head[top], top, key, key_len, place);
+}
+
+/* Where the search for one of many keys is. */
+struct walk {
+    _Atomic(struct memtable_node *) *link; /* NULL: it has come to its end */
+    struct memtable_node *not_below;
+    unsigned level;
+};
+
+/* A step of descend(), whose result is of no matter. */
+static void step(struct walk *w, const struct memtable_key *k)
+{
+    struct memtable_node *n = follow(w->link);
+    if (n && n != w->not_below && node_compare(n, k->key, k->len) < 0) {
+        w->link = &n->next[w->level];
+    } else {
+        w->not_below = n;
+        w->link = w->level > 0 ? w->link - 1 : NULL;
+        w->level -= w->level > 0;
+    }
+}
+
+/* The next step looks at the links and the key of the node there. */
+static void fetch(const struct walk *w)
+{
+    const struct memtable_node *n = follow(w->link);
+    if (n) {
+        __builtin_prefetch(n->next);
+        __builtin_prefetch((const uint8_t *)n->next + LINE_BYTES - 1);
+    }
+}
+
+void memtable_prefetch(struct memtable *m, const struct memtable_key keys[], unsigned n)
+{
+    struct walk walks[MEMTABLE_PREFETCH_MAX];
+    unsigned top = atomic_load_explicit(&m->height, memory_order_relaxed) - 1, n_left = n;
+    ASSERT(n <= MEMTABLE_PREFETCH_MAX);
+    for (unsigned i = 0; i < n; i++)
+        walks[i] = (struct walk){&m->head[top], NULL, top};
+    while (n_left > 0) {
+        for (unsigned i = 0; i < n; i++) {
+            if (!walks[i].link)
+                continue;
+            step(&walks[i], &keys[i]);
+            if (walks[i].link)
+                fetch(&walks[i]);
+            else
+                n_left--;
+        }
+    }
 }
 
 static struct kv_record record_of(const struct memtable_node *n, const struct version *v)

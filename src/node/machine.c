@@ -119,6 +119,17 @@ static void note_digest(struct machine *s)
     s->digests[s->digest.index % DIGESTS] = s->digest;
 }
 
+/* What the next commands need is fetched for several of them at a time. */
+static void prefetch(struct machine *s, struct raft_entry *const entries[], unsigned n)
+{
+    struct kv_bytes commands[KV_PREFETCH_MAX];
+    unsigned n_commands = 0;
+    for (unsigned i = 0; i < n && i < KV_PREFETCH_MAX; i++)
+        if (entries[i]->type == RAFT_ENTRY_COMMAND)
+            commands[n_commands++] = (struct kv_bytes){entries[i]->data, entries[i]->len};
+    kv_prefetch(s->kv, commands, n_commands);
+}
+
 int machine_apply_some(struct machine *s, struct raft_entry *const entries[], unsigned n,
                        machine_applied_fn *done, void *ctx, unsigned *ret_n)
 {
@@ -126,6 +137,8 @@ int machine_apply_some(struct machine *s, struct raft_entry *const entries[], un
     int err = 0;
     for (; i < n; i++) {
         struct kv_result result;
+        if (i % KV_PREFETCH_MAX == 0)
+            prefetch(s, entries + i, n - i);
         err = apply_one(s, entries[i], &result);
         if (err != 0 || result.more)
             break;

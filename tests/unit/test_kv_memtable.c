@@ -153,6 +153,30 @@ static void test_memtable_find_gives_the_newest_record_to_the_writer(void **stat
     memtable_unref(&m);
 }
 
+/* Of any number of keys, there or not, below and above all; in an empty one too. */
+static void test_memtable_prefetch_changes_nothing(void **state)
+{
+    (void)state;
+    struct memtable *m = memtable_new();
+    struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
+    char texts[MEMTABLE_PREFETCH_MAX][8];
+    for (unsigned i = 0; i < MEMTABLE_PREFETCH_MAX; i++) {
+        snprintf(texts[i], sizeof texts[i], "%c%02u", i % 2 ? 'm' : 'a' + (int)i % 26, i);
+        keys[i] = (struct memtable_key){texts[i], i == 5 ? 0 : strlen(texts[i])};
+    }
+    memtable_prefetch(m, keys, MEMTABLE_PREFETCH_MAX);
+    for (unsigned i = 0; i < MEMTABLE_PREFETCH_MAX; i += 3) {
+        uint64_t bytes = memtable_bytes(m);
+        memtable_prefetch(m, keys, i);
+        assert_int_equal(memtable_bytes(m), bytes);
+        put(m, texts[i], texts[i], i + 1);
+    }
+    memtable_prefetch(m, keys, MEMTABLE_PREFETCH_MAX);
+    for (unsigned i = 0; i < MEMTABLE_PREFETCH_MAX; i++)
+        assert_string_equal(get_at(m, texts[i], 100), i % 3 ? "NOT_FOUND" : texts[i]);
+    memtable_unref(&m);
+}
+
 static void test_memtable_bytes_are_what_it_has_allocated(void **state)
 {
     (void)state;
@@ -429,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_memtable_shows_each_index_its_own_versions),
         cmocka_unit_test(test_memtable_last_of_two_writes_at_one_index_counts),
         cmocka_unit_test(test_memtable_find_gives_the_newest_record_to_the_writer),
+        cmocka_unit_test(test_memtable_prefetch_changes_nothing),
         cmocka_unit_test(test_memtable_bytes_are_what_it_has_allocated),
         cmocka_unit_test(test_memtable_lives_as_long_as_a_reference),
         cmocka_unit_test(test_merge_gives_each_key_once_from_the_newest_source),

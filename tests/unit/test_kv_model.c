@@ -211,6 +211,15 @@ struct tally {
     unsigned n_applied, n_repeated, n_stale;
 };
 
+/* Changes nothing: the other one has not heard of it. */
+static void expect(struct kv *kv, const struct buf *command)
+{
+    const struct kv_bytes commands[] = {{command->data, command->len},
+                                        {command->data, command->len / 2},
+                                        {command->data, command->len}};
+    kv_prefetch(kv, commands, 3);
+}
+
 static void step(struct model *m, struct pair *p, const struct model_op *op, struct kv_pos pos,
                  struct tally *tally)
 {
@@ -219,6 +228,7 @@ static void step(struct model *m, struct pair *p, const struct model_op *op, str
     struct kv_result results[2];
     struct buf command = BUF_INIT;
     encode_op(p->plain, op, &command);
+    expect(p->plain, &command);
     assert_int_equal(kv_apply(p->plain, pos, command.data, command.len, &results[0]), 0);
     kv_machine_apply(p->machine, pos, command.data, command.len, &results[1]);
     buf_free(&command);
