@@ -25,7 +25,7 @@
 #define RETRY_MS    1000
 #define IDLE_US_MAX 1000000
 /* To pack costs as much as to write what lies between two records of the runs. */
-#define PACK_RATIO 16
+#define PACK_RATIO 8
 /* A disk with less room is full: LMDB says EIO when a write was cut short. */
 #define DISK_FULL_BYTES MIB
 

@@ -4,8 +4,8 @@
  * LMDB writes a page anew for the first record that falls into it, 4096 bytes
  * for a record of 100, and the others that do come nearly for nothing. With many
  * keys, those of one run lie in a page of their own each; of several runs at once
- * more lie in each page. So runs wait for each other, half of as many as there
- * may be: the other half is for those that come meanwhile.
+ * more lie in each page. So runs wait for each other, two thirds of as many as
+ * there may be: the last third is for those that come meanwhile.
  */
 #include "base/clock.h"
 #include "store/state_impl.h"
@@ -15,8 +15,8 @@
 #define RECORDS_PER_PAGE 4
 /* A slice frees pages that the next one cannot use yet: the file is larger than its data by the
  * size of two or three slices, which is to be little. */
-#define SLICES_MIN      32
-#define SLICE_BYTES_MIN MIB
+#define SLICES_MIN      128
+#define SLICE_BYTES_MIN (256 * KIB)
 /* With fewer free places for runs than these nothing rests. */
 #define FREE_MIN 2
 

@@ -20,6 +20,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+_Static_assert(STATE_RUNS_MAX + 1 <= KV_MERGE_MAX, "a cursor is over all runs and LMDB");
+
 struct state_view *state_view_of(struct kv_base_view *view)
 {
     return (struct state_view *)view;
