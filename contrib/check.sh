@@ -8,8 +8,9 @@ usage() {
     cat <<'END'
 usage: contrib/check.sh [--all]
 
-Builds with gcc -Werror in build-check/ and runs make check, and the cluster
-tests where they are a target of their own (make check-cluster).
+Builds with gcc -Werror in build-check/ and runs make check, the cluster tests
+where they are a target of their own (make check-cluster), and counts the
+instructions of writes and reads (make check-instructions).
 --all: also the full run of the simulator (make check-sim), a build with clang
 -Werror, all tests under the address and undefined-behaviour sanitizers, the
 unit tests under the thread sanitizer, and make distcheck.
@@ -115,6 +116,11 @@ check_cluster() {
     fi
 }
 
+# Counted instructions of writes and reads beside the recorded ones.
+check_instructions() {
+    stage "instructions $1" "$out/$1" make -s check-instructions || true
+}
+
 # target NAME TARGET: one that counts as one test.
 target() {
     if stage "$2 $1" "$out/$1" make -s "$2"; then
@@ -134,6 +140,7 @@ stage "autoreconf" "$out" autoreconf -fi "$top" || finish
 build gcc CC=gcc CFLAGS="-O2 -g -Werror" || finish
 check gcc
 check_cluster gcc 1 1
+check_instructions gcc
 
 if [ "$all" = yes ]; then
     target gcc check-sim
