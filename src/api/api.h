@@ -35,6 +35,7 @@ struct api_options {
     unsigned n_allowed_origins;
     unsigned threads;    /* serving loops; 0: as many as cores, at most 4 */
     unsigned stall_s;    /* of tests: in place of the limits of streams (30 s, 60 s); 0: these */
+    size_t answers_max;  /* likewise, in place of LIMIT_CLIENT_ANSWERS_BYTES */
     bool has_peers;      /* peers are configured: the cluster forms itself */
     const char *version; /* for crabcluster_build_info */
     struct api_limits limits;

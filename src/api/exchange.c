@@ -20,7 +20,7 @@
 #define DISCARD_BYTES (LIMIT_VALUE_BYTES + 16 * MIB)
 /* Reserved at most before the bytes are there. */
 #define AHEAD_BYTES MIB
-/* A body up to this long is not counted against the budget. */
+/* A body or answer up to this long is not counted against its budget. */
 #define SMALL_BYTES (16 * KIB)
 /* Clients can make any number of requests fail. */
 #define LOG_INTERVAL_MS 100
@@ -167,6 +167,32 @@ static void log_unusual(const struct http_exchange *x, uint64_t took_us)
              x->route->path, x->status, (unsigned long long)took_us / 1000);
 }
 
+/* The answer of a read is not what the client gets. */
+static void refuse_answer(struct http_exchange *x)
+{
+    atomic_fetch_sub(&x->server->answer_bytes, x->answer_charged);
+    x->answer_charged = 0;
+    x->content_type = NULL;
+    x->revision = x->create_revision = x->version = 0;
+    x->age_known = false;
+    reply_api_err(x, 429, "Overloaded", "too many large answers are on their way");
+    x->retry_after_s = 1;
+}
+
+/* Clients that are slow to take large values, or take nothing, would use all memory. One answer is
+ * always sent, and so is that of a write: it was done. */
+static void charge_answer(struct http_exchange *x)
+{
+    size_t len = x->out.len, max = x->server->options->answers_max;
+    bool wrote = x->request && x->request->type == NODE_WRITE;
+    if (x->stream || x->route->peer || len <= SMALL_BYTES)
+        return;
+    x->answer_charged = len;
+    size_t before = atomic_fetch_add(&x->server->answer_bytes, len);
+    if (before > 0 && before + len > (max ? max : LIMIT_CLIENT_ANSWERS_BYTES) && !wrote)
+        refuse_answer(x);
+}
+
 void http_complete(struct http_exchange *x, uint64_t took_us)
 {
     if (x->query.pretty && !x->content_type && !x->stream && x->out.len > 0) {
@@ -175,6 +201,7 @@ void http_complete(struct http_exchange *x, uint64_t took_us)
         buf_free(&x->out);
         x->out = pretty;
     }
+    charge_answer(x);
     log_unusual(x, took_us);
 }
 
@@ -203,6 +230,8 @@ void http_exchange_free(struct http_exchange *x)
     if (x->stream && x->stream->end)
         x->stream->end(x);
     release(x);
+    if (x->answer_charged > 0)
+        atomic_fetch_sub(&x->server->answer_bytes, x->answer_charged);
     node_request_free(&x->request);
     json_object_put(x->json);
     buf_free(&x->body);

@@ -60,6 +60,7 @@ struct http_server {
     atomic_uint n_listings;  /* being streamed */
     atomic_bool draining;
     atomic_size_t client_body_bytes, peer_body_bytes; /* of large bodies, all together */
+    atomic_size_t answer_bytes;                       /* of large answers to clients */
     pthread_mutex_t config_lock;
     struct buf config; /* the body of /v1/config; owned */
     struct http_loop **loops;
@@ -125,6 +126,7 @@ struct http_exchange {
     uint64_t started_us;
     size_t body_limit;     /* bytes */
     size_t body_charged;   /* counted in the server's sum */
+    size_t answer_charged; /* likewise */
     size_t body_discarded; /* bytes that came after the request was refused */
     struct buf body;       /* owned */
 

@@ -42,5 +42,7 @@
 /* Request bodies held at the same time, all together; small ones are not counted. */
 #define LIMIT_CLIENT_BODIES_BYTES (256 * MIB)
 #define LIMIT_PEER_BODIES_BYTES   (512 * MIB)
+/* Likewise answers on their way to clients, who may be slow to take them. */
+#define LIMIT_CLIENT_ANSWERS_BYTES (512 * MIB)
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "api_fixture.h"
 #include "base/clock.h"
+#include "base/mem.h"
 
 #define KEY "/v1/kv/k"
 
@@ -44,6 +45,48 @@ static void test_key_of_any_bytes_reaches_the_node_whole(void **state)
     assert_int_equal(call(f, "GET", "/v1/kv/?key_b64=YS8vLi4vLwD_JTQxKyA", NULL), 200);
     assert_int_equal(call(f, "GET", "/v1/kv/a//../%2f", NULL), 404);
     assert_int_equal(call(f, "GET", "/v1/k%76/a//../%2f%00%FF%2541%2b%20", NULL), 200);
+}
+
+/* A client that asks for a value and takes next to nothing of it; big is more than sockets hold. */
+static int stuck_reader(const struct fixture *f)
+{
+    char c;
+    int fd = raw_connect(f);
+    raw_send(fd, "GET /v1/kv/big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_int_equal(recv(fd, &c, 1, 0), 1); /* it is on its way */
+    return fd;
+}
+
+static void test_large_answers_that_nobody_takes_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    enum { BYTES = 16 << 20 };
+    char *value = mem_zalloc(BYTES + 1);
+    memset(value, 'x', BYTES);
+    f->options.limits.max_value_size = BYTES;
+    f->options.answers_max = 5 * BYTES / 2;
+    fixture_restart(f);
+    stub_node_put(f->node, "big", value, BYTES);
+    int first = stuck_reader(f), second = stuck_reader(f);
+    check_error(f, call(f, "GET", "/v1/kv/big", NULL), 429, "overloaded", true);
+    assert_string_equal(header_of(f, "Retry-After"), "1");
+    assert_null(header_of(f, "ETag"));
+    assert_int_equal(call(f, "HEAD", "/v1/kv/big", NULL), 200); /* small ones, and writes, pass */
+    assert_int_equal(call(f, "PUT", KEY, "v"), 201);
+    assert_int_equal(call(f, "GET", KEY, NULL), 200);
+    assert_int_equal(call(f, "PUT", "/v1/kv/big?prev", "v"), 200);
+    assert_true(f->body.len > BYTES);
+    stub_node_put(f->node, "big", value, BYTES);
+    close(first);
+    close(second);
+    uint64_t end_ms = clock_now_ms() + 20000;
+    while (call(f, "GET", "/v1/kv/big", NULL) == 429 && clock_now_ms() < end_ms)
+        usleep(1000);
+    assert_int_equal(f->body.len, BYTES);
+    f->options.answers_max = 1; /* one alone always passes */
+    fixture_restart(f);
+    assert_int_equal(call(f, "GET", "/v1/kv/big", NULL), 200);
+    mem_free(value);
 }
 
 static void test_value_of_the_limit_passes_and_one_byte_more_does_not(void **state)
@@ -228,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
         TEST(test_key_of_any_bytes_reaches_the_node_whole),
+        TEST(test_large_answers_that_nobody_takes_are_bounded),
         TEST(test_value_of_the_limit_passes_and_one_byte_more_does_not),
         TEST(test_consistency_is_what_the_node_is_asked_for),
         TEST(test_stale_read_asks_the_node_only_for_what_it_lacks),
