@@ -6,7 +6,10 @@
 #include "offline.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "node/machine.h"
@@ -22,6 +25,23 @@ static int fail(struct buf *reason)
 {
     fprintf(stderr, "crabcluster: %s\n", buf_str(reason));
     return 1;
+}
+
+/* Files that root made in the directory of the daemon's user would keep the daemon from starting,
+ * at a time when somebody has trouble enough. */
+static int check_owner(const char *dir, struct buf *reason)
+{
+    struct stat st;
+    if (stat(dir, &st) != 0 || st.st_uid == geteuid())
+        return 0;
+    const struct passwd *owner = getpwuid(st.st_uid);
+    buf_printf(reason, "%s belongs to ", dir);
+    if (owner)
+        buf_printf(reason, "the user %s: do this as that user: runuser -u %s -- and the command",
+                   owner->pw_name, owner->pw_name);
+    else
+        buf_printf(reason, "user id %u: do this as that user", (unsigned)st.st_uid);
+    return ERR_PERMISSION;
 }
 
 /* What a node is told when it begins a cluster of its own, and where its meta is. */
@@ -74,7 +94,9 @@ int offline_restore(const struct conf *conf, const char *file)
     struct founding f = {.meta = BUF_INIT};
     struct buf meta = BUF_INIT, reason = BUF_INIT;
     struct run *backup = NULL;
-    int err = store_check_unused(conf->data_dir, &reason); /* before hours of reading */
+    int err = check_owner(conf->data_dir, &reason); /* before hours of reading */
+    if (!err)
+        err = store_check_unused(conf->data_dir, &reason);
     if (!err)
         err = store_backup_open(file, node_meta_kv_info, &backup, &meta, &reason);
     if (!err)
@@ -174,7 +196,9 @@ int offline_force_new_cluster(const struct conf *conf)
     struct buf reason = BUF_INIT;
     struct store *store = NULL;
     struct machine *machine = machine_new();
-    int err = open_store(conf, &f.store.identity, &store, &reason);
+    int err = check_owner(conf->data_dir, &reason);
+    if (!err)
+        err = open_store(conf, &f.store.identity, &store, &reason);
     if (!err)
         err = refound(conf, store, machine, &f, &reason);
     if (!err) {

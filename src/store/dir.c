@@ -186,7 +186,7 @@ bool store_file_exists(const char *dir, const char *name)
 {
     char *path = store_path(dir, name);
     struct stat st;
-    bool exists = stat(path, &st) == 0;
+    bool exists = stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
     mem_free(path);
     return exists;
 }

@@ -28,6 +28,7 @@ MUST_CHECK int store_dir_rename(const char *dir, const char *from, const char *t
 /* Removes a file, or an empty directory, or finds that there is none. Not durable. */
 MUST_CHECK int store_file_remove(const char *dir, const char *name, struct buf *reason);
 MUST_CHECK int store_dir_remove(const char *path, struct buf *reason);
+/* What nobody may look at counts as there: whoever opens it is told why that does not work. */
 bool store_file_exists(const char *dir, const char *name);
 
 /* DIR/NAME, owned by the caller (mem_free). */

@@ -5,6 +5,7 @@ restore, and recover."""
 import os
 import stat
 import subprocess
+import unittest
 
 from ctl import CTL, FAILURE, OK, UNREACHABLE, USAGE, ctl, environment
 from harness import SLOW, ClusterTest, wait_until
@@ -54,6 +55,27 @@ class Snapshot(CtlTest):
         new.start()
         wait_until(lambda: new.metrics()["state"] == "Leader", 10 * SLOW, "the new node leads")
         self.assertRead(new.read("k7"), "v" * 7)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can give files to others")
+    def test_root_is_told_to_do_it_as_the_user_of_the_daemon(self):
+        cluster = self.cluster_of(1)
+        node = cluster.nodes[0]
+        self.assertWritten(node.set("k", "v"), "v")
+        path = os.path.join(node.directory, "backup")
+        self.assertDone(ctl([node], "snapshot", "save", path))
+        node.stop()
+        os.chown(node.data_dir, 65534, 65534)
+        before = sorted(os.listdir(node.data_dir))
+        done = ctl([], "recover", "--force", "--yes", "--config", "/dev/null", node.data_dir)
+        self.assertEqual(done.code, FAILURE, done)
+        self.assertIn(f"{node.data_dir} belongs to ", done.said)
+        self.assertEqual(sorted(os.listdir(node.data_dir)), before)
+        new = cluster.add_node()
+        os.makedirs(new.data_dir, exist_ok=True)
+        os.chown(new.data_dir, 65534, 65534)
+        self.assertFailed(ctl([], "snapshot", "restore", path, "--data-dir", new.data_dir,
+                              "--config", "/dev/null"), FAILURE, f"{new.data_dir} belongs to ")
+        self.assertEqual(os.listdir(new.data_dir), [])
 
     def test_damaged_backup_is_refused(self):
         node = self.cluster_of(1).nodes[0]

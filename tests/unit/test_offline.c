@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "store/dir.h"
 #include "store/offline.h"
 
 #define KEYS 200
@@ -483,6 +484,20 @@ static void test_directory_in_use_is_not_restored_into(void **state)
     assert_int_equal(store_check_unused(f->dir, &f->reason), ERR_EXISTS);
 }
 
+/* To say that it is missing would be to say: throw the rest away. */
+static void test_file_that_cannot_be_looked_at_is_not_missing(void **state)
+{
+    struct fixture *f = *state;
+    struct buf loop = BUF_INIT;
+    assert_int_equal(store_dir_make(f->dir, &f->reason), 0);
+    buf_printf(&loop, "%s/loop", f->dir);
+    assert_int_equal(symlink("loop", buf_str(&loop)), 0);
+    assert_true(store_file_exists(f->dir, "loop"));
+    assert_false(store_file_exists(f->dir, "no"));
+    assert_int_equal(unlink(buf_str(&loop)), 0);
+    buf_free(&loop);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -496,6 +511,7 @@ int main(void)
         TEST(test_restore_that_cannot_write_leaves_nothing),
         TEST(test_refound_that_cannot_write_changes_nothing),
         TEST(test_directory_in_use_is_not_restored_into),
+        TEST(test_file_that_cannot_be_looked_at_is_not_missing),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
