@@ -84,9 +84,9 @@ cat <<END
 
 It works. How to go on:
 
-  curl -d '{"Set":{"key":"colour","value":"blue"}}' $host:$first/write
-  curl -d '"colour"' $host:$last/read
-  curl -s $host:$first/metrics
+  curl -X PUT -d blue $host:$first/v1/kv/colour
+  curl $host:$last/v1/kv/colour
+  build/crabclusterctl --endpoints $host:$first status
   contrib/cluster_manager.sh status      who leads, and how far each node is
   contrib/cluster_manager.sh stop-all    stops the nodes and deletes their data
 END
