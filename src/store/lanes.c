@@ -77,8 +77,9 @@ static bool is_survived(int err)
 
 /* ---- checkpoints ---- */
 
-static bool is_stopping(struct store_lanes *l)
+static bool is_stopping(void *ctx)
 {
+    struct store_lanes *l = ctx;
     pthread_mutex_lock(&l->lock);
     bool stopping = l->stopping;
     pthread_mutex_unlock(&l->lock);
@@ -297,7 +298,7 @@ static int do_job(struct store_lanes *l, struct storage_job *j, struct buf *reas
     case STORAGE_CHECKPOINT:
         return checkpoint(l, j, reason);
     case STORAGE_SNAPSHOT_MAKE:
-        return store_snapshot_make(l->snapshots, j, reason);
+        return store_snapshot_make(l->snapshots, j, is_stopping, l, reason);
     case STORAGE_SNAPSHOT_READ:
         return store_snapshot_read(l->snapshots, j, reason);
     case STORAGE_SNAPSHOT_WRITE:

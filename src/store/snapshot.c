@@ -16,6 +16,8 @@
 #include "store/run.h"
 
 #define REMEDY "the leader sends it again"
+/* After so many it is asked whether there is a stop. */
+#define STOP_BYTES (4 * MIB)
 
 static int failed(struct buf *reason, const char *what, const char *path)
 {
@@ -56,25 +58,31 @@ void store_snapshot_remove(const char *dir, uint64_t id)
 
 /* ---- sent ---- */
 
-static int put_all(struct run_writer *w, struct kv_view *view)
+static int put_all(struct run_writer *w, struct kv_view *view, bool (*stops)(void *ctx), void *ctx)
 {
     struct kv_record record;
     struct kv_cursor *c = kv_view_cursor(view);
     int err = kv_cursor_seek(c, NULL, 0, &record);
-    for (; err == 0; err = kv_cursor_next(c, &record))
+    for (uint64_t asked_at = 0; err == 0;) {
         (void)run_writer_put(w, &record); /* the end tells */
+        bool is_due = run_writer_bytes(w) - asked_at >= STOP_BYTES;
+        if (is_due)
+            asked_at = run_writer_bytes(w);
+        err = is_due && stops(ctx) ? ERR_SHUTDOWN : kv_cursor_next(c, &record);
+    }
     kv_cursor_close(&c);
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-int store_snapshot_make(const char *dir, struct storage_job *j, struct buf *reason)
+int store_snapshot_make(const char *dir, struct storage_job *j, bool (*stops)(void *ctx), void *ctx,
+                        struct buf *reason)
 {
     char *path = store_snapshot_path(dir, j->snapshot_id);
     struct run_writer *w;
     struct run_info info;
     int err = run_writer_new(path, &w, reason);
     if (!err) {
-        err = put_all(w, j->view);
+        err = put_all(w, j->view, stops, ctx);
         if (err) {
             buf_printf(reason, "cannot read the state for a snapshot: %s", err_text(err));
             run_writer_abort(&w);

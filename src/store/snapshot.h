@@ -14,9 +14,11 @@ char *store_snapshot_path(const char *dir, uint64_t id);
 void store_snapshot_remove(const char *dir, uint64_t id);
 
 /* The jobs of node/storage.h, by the same rules; dir is DIR/snapshot. Errors with one line in
- * *reason. make closes the view. read: NOT_FOUND when it was dropped, CORRUPT when the file ends
+ * *reason. make closes the view, and ends with SHUTDOWN when stops(ctx), asked now and then, says
+ * so. read: NOT_FOUND when it was dropped, CORRUPT when the file ends
  * before. */
-MUST_CHECK int store_snapshot_make(const char *dir, struct storage_job *j, struct buf *reason);
+MUST_CHECK int store_snapshot_make(const char *dir, struct storage_job *j, bool (*stops)(void *ctx),
+                                   void *ctx, struct buf *reason);
 MUST_CHECK int store_snapshot_read(const char *dir, struct storage_job *j, struct buf *reason);
 /* Writes the piece; with the last one the file is durable. */
 MUST_CHECK int store_snapshot_write(const char *dir, struct storage_job *j, struct buf *reason);

@@ -3,6 +3,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "mem_base.h"
 #include "store/log.h"
@@ -386,6 +388,87 @@ static void test_stop_while_jobs_wait_drops_them(void **state)
     raft_snapshot_unref(&s);
 }
 
+/* A state that takes for ever to read: that of a node with many keys. */
+enum { ENDLESS_RECORDS = 20000000 };
+
+struct endless {
+    struct kv_base base;      /* first */
+    struct kv_base_view view; /* one, of which there is only one cursor */
+    struct kv_cursor cursor;
+    atomic_uint n;
+    uint8_t key[4];
+};
+
+#define ENDLESS_OF(p, member) ((struct endless *)((char *)(p)-offsetof(struct endless, member)))
+
+static void endless_ref(struct kv_base *base)
+{
+    (void)base;
+}
+
+static int endless_next(struct kv_cursor *c, struct kv_record *ret_record)
+{
+    struct endless *e = ENDLESS_OF(c, cursor);
+    unsigned n = atomic_fetch_add(&e->n, 1);
+    if (n == ENDLESS_RECORDS)
+        return ERR_NOT_FOUND;
+    bytes_put_be(e->key, n, sizeof e->key);
+    *ret_record = (struct kv_record){.key = e->key,
+                                     .key_len = sizeof e->key,
+                                     .value = {.revision = 1, .create_revision = 1, .version = 1}};
+    return 0;
+}
+
+static int endless_seek(struct kv_cursor *c, const void *key, size_t len,
+                        struct kv_record *ret_record)
+{
+    (void)key;
+    (void)len;
+    return endless_next(c, ret_record);
+}
+
+static void endless_close_cursor(struct kv_cursor *c)
+{
+    (void)c;
+}
+
+static struct kv_cursor *endless_cursor(struct kv_base_view *view)
+{
+    return &ENDLESS_OF(view, view)->cursor;
+}
+
+static void endless_close(struct kv_base_view *view)
+{
+    (void)view;
+}
+
+static struct kv_base_view *endless_view(struct kv_base *base)
+{
+    return &ENDLESS_OF(base, base)->view;
+}
+
+static void test_stop_ends_a_snapshot_that_is_being_made(void **state)
+{
+    static const struct kv_cursor_ops cursor_ops = {endless_seek, endless_next, NULL,
+                                                    endless_close_cursor};
+    static const struct kv_base_view_ops view_ops = {NULL, endless_cursor, endless_close,
+                                                     endless_close};
+    static const struct kv_base_ops base_ops = {endless_ref, endless_ref, endless_view};
+    struct store_world *w = *state;
+    struct endless e = {{&base_ops}, {&view_ops}, {&cursor_ops}, 0, {0}};
+    struct kv *kv;
+    assert_int_equal(kv_restore(NULL, 0, &e.base, &kv), 0);
+    struct storage_job *j = storage_job_new(STORAGE_SNAPSHOT_MAKE, 7);
+    j->view = kv_view_new(kv);
+    fixture_work_unanswered(w->leader.f, j);
+    while (atomic_load(&e.n) == 0)
+        usleep(100);
+    machine_reopen(&w->leader);
+    assert_true(atomic_load(&e.n) < ENDLESS_RECORDS);
+    kv_free(&kv);
+    machine_check_files(&w->leader, 1, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, store_world_setup, store_world_teardown)
 
 int main(void)
@@ -405,6 +488,7 @@ int main(void)
         TEST(test_new_transfer_supersedes_the_one_before),
         TEST(test_damaged_snapshots_are_refused_and_leave_nothing),
         TEST(test_stop_while_jobs_wait_drops_them),
+        TEST(test_stop_ends_a_snapshot_that_is_being_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
