@@ -58,6 +58,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     list_init(&d->promises);
     exchanges_init(&d->exchanges);
     writes_init(d);
+    batches_init(d);
     reads_init(d);
     waits_init(d);
     backup_init(d);
@@ -72,6 +73,7 @@ void driver_free(struct driver **d)
     machine_free(&(*d)->machine);
     exchanges_free(&(*d)->exchanges);
     writes_free(*d);
+    batches_free(*d);
     form_free(*d);
     apply_free(*d);
     checkpoint_free(*d);

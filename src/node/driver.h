@@ -12,8 +12,9 @@
  *
  *      driver.c    life, time, effects        machine.c   state machine behind a lock
  *      apply.c     what was committed, into the state machine
- *      peer.c      messages in and out        propose.c   writes of clients, forwarding
- *      exchange.c  questions put to others    reads.c     reads
+ *      peer.c      questions of others        propose.c   writes of clients
+ *      outbound.c  questions put to others,   batches.c   writes that others forwarded
+ *      exchange.c  as long as they are open   reads.c     reads
  *      waits.c     long polls
  *      admin.c, joining.c, voters.c  membership commands
  *      form.c      how a cluster comes to be  move.c      a member at a new address
@@ -61,19 +62,8 @@ struct write {
     uint64_t sent_us;  /* when it was last sent on its way; 0: never */
 };
 
-/* Commands proposed here for others, in log order; answered when applied. */
-struct proposed {
-    struct list link;
-    struct raft_pos pos;
-    struct forwarded *batch;
-    unsigned slot;
-};
-
 struct writes {
     struct list waiting;   /* struct write, by seq */
-    struct list proposed;  /* struct proposed */
-    struct list forwarded; /* struct forwarded: batches of other nodes, not answered yet */
-    struct list held;      /* struct node_request: FORWARDs that may not be proposed yet */
     struct write **by_seq; /* ring, cap a power of two */
     uint64_t cap;
     uint64_t boot; /* of this node's session */
@@ -82,6 +72,14 @@ struct writes {
     uint64_t generation;         /* of leaders */
     unsigned forwards_in_flight; /* to the present one */
     uint64_t pause_until_ms;     /* nothing is sent to it before */
+};
+
+/* ---- writes of other nodes' clients (batches.c) ---- */
+
+struct batches {
+    struct list open;     /* struct batch: not answered yet */
+    struct list proposed; /* struct proposed: their commands, in log order */
+    struct list held;     /* struct node_request: FORWARDs that may not be proposed yet */
 };
 
 /* ---- reads (reads.c) ---- */
@@ -185,6 +183,7 @@ struct driver {
     struct list inbound;        /* struct inbound: questions of peers not answered yet */
     struct list large;          /* struct large: appends that wait for their turn (peer.c) */
     struct writes writes;
+    struct batches batches;
     struct reads reads;
     struct waits waits;
     struct list admin_ops; /* struct admin_op */
@@ -314,11 +313,16 @@ void driver_note_standing(struct driver *d);
 bool driver_has_caught_up(const struct driver *d, struct uuid id, uint64_t *ret_distance);
 
 /* peer.c */
+enum {
+    PEER_HTTP_OK = 200,
+    PEER_HTTP_REFUSED = 409,    /* with a REFUSED in the body */
+    PEER_REFUSAL_LOG_MS = 10000 /* between lines about the same thing */
+};
 void peer_request(struct driver *d, struct node_request *r);
-void peer_send(struct driver *d, const struct raft_message *m);
-/* Sends one of the large ones that wait. */
-void peer_pump(struct driver *d);
-void peer_free(struct driver *d);
+/* The core asks others such questions. */
+bool peer_is_question_of_core(enum wire_type type);
+/* The core's answer to a question of a peer's; false: nobody waits for it any more. */
+bool peer_answer_question(struct driver *d, const struct raft_message *m);
 /* Answers a request of a peer with a status and a line for people. Takes r. */
 void peer_fail(struct node_request *r, int http_status, const char *why);
 /* Answers a request of a peer with an encoded message. Takes r. */
@@ -328,8 +332,13 @@ void peer_expire(struct driver *d, bool all);
 struct wire_header peer_header(const struct driver *d, enum wire_type type, struct uuid to,
                                uint64_t to_incarnation);
 
+/* outbound.c */
+void peer_send(struct driver *d, const struct raft_message *m);
 /* A question of our core to a peer, whole. */
 void peer_ask(struct driver *d, const struct raft_message *m);
+/* Sends one of the large ones that wait. */
+void peer_pump(struct driver *d);
+void peer_free(struct driver *d);
 
 /* apply.c */
 /* Committed entries, borrowed. */
@@ -425,13 +434,9 @@ void stop_advance(struct driver *d);
 void writes_init(struct driver *d);
 void writes_free(struct driver *d);
 void writes_add(struct driver *d, struct node_request *r);
-/* A FORWARD of another node; takes r. */
-void writes_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m);
 void writes_forward_answered(struct driver *d, struct exchange *x, int err,
                              const struct wire_message *m);
 void writes_pump(struct driver *d);
-/* Batches of others that waited for the end of a transfer. */
-void writes_release_held(struct driver *d);
 void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result);
 /* A configuration was applied. */
 void writes_membership_applied(struct driver *d);
@@ -439,6 +444,20 @@ void writes_membership_applied(struct driver *d);
 void writes_installed(struct driver *d);
 void writes_role_changed(struct driver *d);
 void writes_expire(struct driver *d, bool all);
+
+/* batches.c */
+void batches_init(struct driver *d);
+void batches_free(struct driver *d);
+/* A FORWARD of another node; takes r. */
+void batches_take(struct driver *d, struct node_request *r, const struct wire_message *m);
+/* Those that waited for the end of a transfer, or for the disk. */
+void batches_release_held(struct driver *d);
+/* False: it was none of theirs. */
+bool batches_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result);
+/* What was proposed in an earlier term may or may not come to be: their nodes are told so, and send
+ * them again (PITFALLS 50, 51). */
+void batches_role_changed(struct driver *d);
+void batches_expire(struct driver *d, bool all);
 
 /* reads.c */
 void reads_init(struct driver *d);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Messages of other nodes, in and out. Every one names cluster, sender,
+ * Questions of other nodes. Every one names cluster, sender,
  * receiver and the receiver's incarnation, and is refused when one of these is
  * not what this node is (PITFALLS 34, 41, 59): the refusal says who is really
  * here. Questions of the core wait here for the core's answer.
@@ -9,10 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/driver.h"
-
-#define REFUSAL_LOG_MS 10000
-#define HTTP_OK        200
-#define HTTP_REFUSED   409 /* with a REFUSED in the body */
 
 /* A question of a peer's core that ours has not answered yet. */
 struct inbound {
@@ -52,14 +48,15 @@ void peer_answer(struct driver *d, struct node_request *r, const struct wire_hea
     answer->header.seq = question->seq;
     if (term != 0)
         answer->header.term = term;
-    r->ret.reply.http_status = answer->header.type == WIRE_REFUSED ? HTTP_REFUSED : HTTP_OK;
+    r->ret.reply.http_status =
+        answer->header.type == WIRE_REFUSED ? PEER_HTTP_REFUSED : PEER_HTTP_OK;
     wire_encode(answer, &r->ret.reply.body);
     driver_done(r, 0);
 }
 
 /* ---- is this for us? ---- */
 
-static bool is_core_message(enum wire_type type)
+bool peer_is_question_of_core(enum wire_type type)
 {
     return type == WIRE_APPEND || type == WIRE_VOTE || type == WIRE_READ_INDEX ||
            type == WIRE_TIMEOUT_NOW || type == WIRE_SNAPSHOT;
@@ -89,7 +86,7 @@ static int judge_cluster(const struct driver *d, const struct wire_header *h)
     if (h->type == WIRE_ADMIN && uuid_is_zero(h->cluster))
         return 0; /* a newcomer that asks to join */
     bool may_adopt =
-        is_core_message(h->type) && !driver_is_member(d) && !uuid_is_zero(h->cluster) &&
+        peer_is_question_of_core(h->type) && !driver_is_member(d) && !uuid_is_zero(h->cluster) &&
         h->to_incarnation != 0 &&
         (uuid_is_zero(d->identity.promised) || uuid_equal(d->identity.promised, h->cluster));
     return may_adopt ? 0 : ERR_CLUSTER_MISMATCH;
@@ -117,7 +114,7 @@ static void refuse(struct driver *d, struct node_request *r, const struct wire_h
 {
     static struct log_limit limit;
     char id[UUID_TEXT_LEN + 1];
-    if (log_allow(&limit, REFUSAL_LOG_MS))
+    if (log_allow(&limit, PEER_REFUSAL_LOG_MS))
         LOG_WARN("refused a message of node %s: %s", uuid_format(h->from, id), err_text(code));
     struct wire_message m = {.header = {.type = WIRE_REFUSED}, .refused = {.code = code}};
     peer_answer(d, r, h, &m);
@@ -138,7 +135,7 @@ static void note_contact(struct driver *d)
 static void adopt_cluster(struct driver *d, const struct wire_header *h)
 {
     char cluster[UUID_TEXT_LEN + 1];
-    if (driver_is_member(d) || !is_core_message(h->type))
+    if (driver_is_member(d) || !peer_is_question_of_core(h->type))
         return;
     d->identity.cluster = h->cluster;
     driver_save_identity(d);
@@ -205,7 +202,7 @@ static void dispatch(struct driver *d, struct node_request *r, const struct wire
         answer_hello(d, r, &m->header);
         break;
     case WIRE_FORWARD:
-        writes_forwarded(d, r, m);
+        batches_take(d, r, m);
         break;
     case WIRE_ADMIN:
         admin_forwarded(d, r, m);
@@ -279,9 +276,9 @@ void peer_expire(struct driver *d, bool all)
     }
 }
 
-/* ---- messages of our core ---- */
+/* ---- answers of our core ---- */
 
-static bool answer_question(struct driver *d, const struct raft_message *m)
+bool peer_answer_question(struct driver *d, const struct raft_message *m)
 {
     LIST_FOREACH (it, &d->inbound) {
         struct inbound *in = LIST_ENTRY(it, struct inbound, link);
@@ -296,220 +293,4 @@ static bool answer_question(struct driver *d, const struct raft_message *m)
         return true;
     }
     return false;
-}
-
-void peer_ask(struct driver *d, const struct raft_message *m)
-{
-    static const enum transport_path paths[] = {[RAFT_APPEND] = TRANSPORT_APPEND,
-                                                [RAFT_VOTE] = TRANSPORT_VOTE,
-                                                [RAFT_READ_INDEX] = TRANSPORT_READ_INDEX,
-                                                [RAFT_TIMEOUT_NOW] = TRANSPORT_TIMEOUT_NOW,
-                                                [RAFT_SNAPSHOT] = TRANSPORT_SNAPSHOT};
-    const struct raft_member *peer = driver_member(d, m->to);
-    if (!peer)
-        return; /* left the configuration meanwhile */
-    /* Whoever hears of a cluster belongs to it for good, and it may yet not come to be. */
-    if (d->unfounded)
-        return;
-    bool is_data = m->type == RAFT_SNAPSHOT || (m->type == RAFT_APPEND && m->append.n_entries > 0);
-    struct wire_message w = {.raft = *m};
-    w.header = peer_header(d, (enum wire_type)m->type, m->to, peer->incarnation);
-    w.header.term = m->term;
-    w.header.seq = m->seq;
-    exchange_ask(d, EXCHANGE_RAFT, paths[m->type], is_data ? TRANSPORT_DATA : TRANSPORT_CONTROL,
-                 move_addr(d, peer), is_data ? 10 * d->o.election_max_ms : 2 * d->o.election_max_ms,
-                 &w);
-}
-
-/* ---- large appends ---- */
-
-/* To put 64 MiB into a message takes tens of milliseconds, and time stands still meanwhile: no
- * heartbeat goes out. So there is one such message in a turn, not one for each peer. */
-#define LARGE_BYTES (4 * MIB)
-
-struct large {
-    struct list link;
-    struct raft_message message; /* with its own array of own references */
-};
-
-static bool is_large(const struct raft_message *m)
-{
-    size_t bytes = 0;
-    if (m->type != RAFT_APPEND)
-        return false;
-    for (unsigned i = 0; i < m->append.n_entries; i++)
-        bytes += m->append.entries[i]->len;
-    return bytes >= LARGE_BYTES;
-}
-
-static void hold_large(struct driver *d, const struct raft_message *m)
-{
-    struct large *l = mem_alloc(sizeof *l);
-    l->message = *m;
-    l->message.append.entries = mem_array(m->append.n_entries, sizeof(struct raft_entry *));
-    for (unsigned i = 0; i < m->append.n_entries; i++)
-        l->message.append.entries[i] = raft_entry_ref(m->append.entries[i]);
-    list_push_back(&d->large, &l->link);
-}
-
-static void large_free(struct large *l)
-{
-    for (unsigned i = 0; i < l->message.append.n_entries; i++)
-        raft_entry_unref(&l->message.append.entries[i]);
-    mem_free(l->message.append.entries);
-    mem_free(l);
-}
-
-void peer_pump(struct driver *d)
-{
-    struct list *it = list_pop_front(&d->large);
-    if (!it)
-        return;
-    struct large *l = LIST_ENTRY(it, struct large, link);
-    struct raft_status s = raft_status(d->raft);
-    if (s.role == RAFT_LEADER && s.term == l->message.term)
-        peer_ask(d, &l->message);
-    large_free(l);
-}
-
-void peer_free(struct driver *d)
-{
-    struct list *it;
-    while ((it = list_pop_front(&d->large)) != NULL)
-        large_free(LIST_ENTRY(it, struct large, link));
-}
-
-void peer_send(struct driver *d, const struct raft_message *m)
-{
-    if (m->type == RAFT_SNAPSHOT && m->snapshot.len > 0)
-        snapshot_send(d, m);
-    else if (is_large(m))
-        hold_large(d, m);
-    else if (is_core_message((enum wire_type)m->type))
-        peer_ask(d, m);
-    else
-        answer_question(d, m);
-}
-
-/* ---- answers to our questions ---- */
-
-static int judge_answer(const struct driver *d, const struct exchange *x,
-                        const struct wire_message *m)
-{
-    const struct wire_header *h = &m->header;
-    if (!uuid_equal(h->to, d->identity.node) || h->to_incarnation != d->identity.incarnation)
-        return ERR_ID_MISMATCH;
-    if (h->type == WIRE_REFUSED)
-        return m->refused.code;
-    if (h->type == WIRE_HELLO_REPLY || h->type == WIRE_FORM_REPLY)
-        return 0; /* whoever lives there was asked */
-    if (!uuid_equal(h->from, x->peer))
-        return ERR_ID_MISMATCH;
-    bool of_cluster = x->kind == EXCHANGE_RAFT || x->kind == EXCHANGE_DIGEST;
-    if (of_cluster && !uuid_equal(h->cluster, d->identity.cluster))
-        return ERR_CLUSTER_MISMATCH;
-    return 0;
-}
-
-static bool answer_fits(const struct exchange *x, enum wire_type type)
-{
-    switch (x->kind) {
-    case EXCHANGE_RAFT:
-        return type == WIRE_APPEND_REPLY || type == WIRE_VOTE_REPLY ||
-               type == WIRE_READ_INDEX_REPLY || type == WIRE_TIMEOUT_NOW_REPLY ||
-               type == WIRE_SNAPSHOT_REPLY;
-    case EXCHANGE_FORWARD:
-        return type == WIRE_FORWARD_REPLY;
-    case EXCHANGE_ADMIN:
-        return type == WIRE_ADMIN_REPLY;
-    case EXCHANGE_HELLO:
-    case EXCHANGE_FORM_HELLO:
-    case EXCHANGE_MOVE_HELLO:
-        return type == WIRE_HELLO_REPLY;
-    case EXCHANGE_FORM:
-        return type == WIRE_FORM_REPLY;
-    case EXCHANGE_DIGEST:
-        return type == WIRE_DIGEST_REPLY;
-    case EXCHANGE_STATUS:
-        return type == WIRE_STATUS_REPLY;
-    }
-    return false;
-}
-
-static void core_answered(struct driver *d, struct exchange *x, int err,
-                          const struct wire_message *m)
-{
-    static struct log_limit limit;
-    if (err == 0) {
-        if (raft_receive(d->raft, &m->raft) < 0)
-            figures_send_failed(d, x->peer);
-        return;
-    }
-    figures_send_failed(d, x->peer);
-    if (err != ERR_TIMEOUT)
-        raft_unreachable(d->raft, x->peer);
-    if (m && log_allow(&limit, REFUSAL_LOG_MS)) {
-        char id[UUID_TEXT_LEN + 1];
-        LOG_WARN("node %s refuses our messages: %s", uuid_format(x->peer, id), err_text(err));
-    }
-}
-
-static void deliver(struct driver *d, struct exchange *x, int err, const struct wire_message *m)
-{
-    switch (x->kind) {
-    case EXCHANGE_RAFT:
-        core_answered(d, x, err, m);
-        break;
-    case EXCHANGE_FORWARD:
-        writes_forward_answered(d, x, err, m);
-        break;
-    case EXCHANGE_ADMIN:
-    case EXCHANGE_HELLO:
-        admin_answered(d, x, err, m);
-        break;
-    case EXCHANGE_FORM_HELLO:
-    case EXCHANGE_FORM:
-        form_answered(d, x, err, m);
-        break;
-    case EXCHANGE_MOVE_HELLO:
-        move_answered(d, err, m);
-        break;
-    case EXCHANGE_DIGEST:
-        digest_answered(d, x, err, m);
-        break;
-    case EXCHANGE_STATUS:
-        overview_answered(d, x, err, m);
-        break;
-    }
-}
-
-void driver_answered(struct driver *d, struct transport_request *t)
-{
-    struct wire_message m;
-    struct exchange *x = exchanges_take(&d->exchanges, t->exchange);
-    int err = t->err;
-    bool decoded = false;
-    if (err == 0 && t->http_status != HTTP_OK && t->http_status != HTTP_REFUSED)
-        err = ERR_IO;
-    if (err == 0) {
-        err = wire_decode(t->reply.data, t->reply.len, &m);
-        decoded = err == 0;
-    }
-    if (decoded)
-        err = judge_answer(d, x, &m);
-    if (decoded && err == 0 && !answer_fits(x, m.header.type))
-        err = ERR_INVALID;
-    if (decoded)
-        form_note_cluster(d, m.header.cluster);
-    if (err != 0)
-        move_forget(d, x->peer);
-    else
-        figures_heard(d, m.header.from);
-    if (err == 0 && x->asked_us)
-        figures_round_trip(d, x->peer, x->asked_us);
-    deliver(d, x, err, decoded ? &m : NULL);
-    if (decoded)
-        wire_message_free(&m);
-    exchange_free(&x);
-    transport_request_free(&t);
 }

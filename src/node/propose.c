@@ -10,31 +10,15 @@
  */
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/mem.h"
 #include "node/driver.h"
 
-#define RETRY_MS             20 /* until what the leader did not take is sent to it again */
-#define FORWARD_RESULT_BYTES 64 /* of one result beyond its answer, at most */
-
-/* A FORWARD of another node, until every command in it has its result. */
-struct forwarded {
-    struct list link;
-    struct node_request *request;
-    struct wire_header question;
-    struct wire_forward_result *results;
-    struct buf *answers; /* one for each result, so that they outlive the apply */
-    unsigned n, n_missing;
-    uint64_t term; /* proposed in */
-};
+#define RETRY_MS 20 /* until what the leader did not take is sent to it again */
 
 void writes_init(struct driver *d)
 {
     struct writes *w = &d->writes;
     list_init(&w->waiting);
-    list_init(&w->proposed);
-    list_init(&w->forwarded);
-    list_init(&w->held);
     w->cap = 1024;
     w->by_seq = mem_array(w->cap, sizeof *w->by_seq);
     w->floor = 1;
@@ -43,21 +27,8 @@ void writes_init(struct driver *d)
     w->boot = d->identity.boot << 32 | (rng_next(&d->rng) & UINT32_MAX);
 }
 
-/* Those of one batch, or all for NULL. */
-static void forget_proposed(struct driver *d, const struct forwarded *batch)
-{
-    LIST_FOREACH_SAFE (it, following, &d->writes.proposed) {
-        struct proposed *p = LIST_ENTRY(it, struct proposed, link);
-        if (batch && p->batch != batch)
-            continue;
-        list_remove(&p->link);
-        mem_free(p);
-    }
-}
-
 void writes_free(struct driver *d)
 {
-    forget_proposed(d, NULL);
     mem_free(d->writes.by_seq);
 }
 
@@ -168,14 +139,6 @@ static struct raft_entry *entry_of(const struct driver *d, const struct write *w
     return e;
 }
 
-static void note_proposed(struct driver *d, struct raft_pos pos, struct forwarded *batch,
-                          unsigned slot)
-{
-    struct proposed *p = mem_alloc(sizeof *p);
-    *p = (struct proposed){.pos = pos, .batch = batch, .slot = slot};
-    list_push_back(&d->writes.proposed, &p->link);
-}
-
 /* Proposes the first writes that wait, as one batch. False: the core cannot take them now. */
 static bool propose_some(struct driver *d)
 {
@@ -277,7 +240,7 @@ static void refuse_waiting(struct driver *d)
 void writes_pump(struct driver *d)
 {
     struct raft_status s = raft_status(d->raft);
-    writes_release_held(d);
+    batches_release_held(d);
     refuse_waiting(d);
     if (list_is_empty(&d->writes.waiting))
         return;
@@ -346,122 +309,6 @@ void writes_forward_answered(struct driver *d, struct exchange *x, int err,
     }
 }
 
-/* ---- batches of other nodes ---- */
-
-/* Old values can be large. Those beyond what one message carries are asked for again: the state
- * machine remembers the answers. The first always fits. */
-static void attach_answers(struct forwarded *b)
-{
-    size_t total = 0;
-    for (unsigned i = 0; i < b->n; i++) {
-        total += b->answers[i].len;
-        if (total > LIMIT_APPEND_BYTES - LIMIT_COMMAND_OVERHEAD - b->n * FORWARD_RESULT_BYTES)
-            b->results[i].err = ERR_UNKNOWN;
-        else
-            b->results[i].answer = (struct wire_bytes){b->answers[i].data, b->answers[i].len};
-    }
-}
-
-static void answer_forwarded(struct driver *d, struct forwarded *b)
-{
-    struct wire_message m = {.header = {.type = WIRE_FORWARD_REPLY}};
-    m.forward_reply.results = b->results;
-    m.forward_reply.n_results = b->n;
-    attach_answers(b);
-    peer_answer(d, b->request, &b->question, &m);
-    list_remove(&b->link);
-    for (unsigned i = 0; i < b->n; i++)
-        buf_free(&b->answers[i]);
-    mem_free(b->answers);
-    mem_free(b->results);
-    mem_free(b);
-}
-
-static struct forwarded *forwarded_new(struct driver *d, struct node_request *r,
-                                       const struct wire_message *m)
-{
-    struct forwarded *b = mem_zalloc(sizeof *b);
-    b->request = r;
-    b->question = m->header;
-    b->n = b->n_missing = m->forward.n_commands;
-    b->term = raft_status(d->raft).term;
-    b->results = mem_array(b->n, sizeof *b->results);
-    b->answers = mem_array(b->n, sizeof *b->answers);
-    list_push_back(&d->writes.forwarded, &b->link);
-    return b;
-}
-
-static void fail_forwarded(struct driver *d, struct forwarded *b, int err)
-{
-    for (unsigned i = 0; i < b->n; i++)
-        if (b->results[i].pos.index == 0)
-            b->results[i].err = err;
-    answer_forwarded(d, b);
-}
-
-/* A leader proposes nothing while it hands over, or while memory fills faster than the disk. */
-static bool must_hold(const struct driver *d)
-{
-    struct raft_status s = raft_status(d->raft);
-    return s.role == RAFT_LEADER && (!uuid_is_zero(s.transfer_to) || checkpoint_is_behind(d));
-}
-
-/* Looked at again from the beginning when it is known who leads. */
-void writes_release_held(struct driver *d)
-{
-    struct list *it, held;
-    list_init(&held);
-    if (!must_hold(d))
-        list_splice(&held, &d->writes.held);
-    while ((it = list_pop_front(&held)) != NULL)
-        peer_request(d, LIST_ENTRY(it, struct node_request, link));
-}
-
-void writes_forwarded(struct driver *d, struct node_request *r, const struct wire_message *m)
-{
-    if (must_hold(d)) {
-        list_push_back(&d->writes.held, &r->link);
-        return;
-    }
-    struct forwarded *b = forwarded_new(d, r, m);
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < b->n; i++)
-        bytes += m->forward.commands[i].len;
-    if (!room_for(d, bytes)) {
-        fail_forwarded(d, b, ERR_NO_SPACE);
-        return;
-    }
-    struct raft_entry **entries = mem_array(b->n, sizeof *entries);
-    for (unsigned i = 0; i < b->n; i++) {
-        const struct wire_bytes *c = &m->forward.commands[i];
-        entries[i] = raft_entry_new(RAFT_ENTRY_COMMAND, (struct raft_pos){0, 0}, (uint32_t)c->len);
-        memcpy(entries[i]->data, c->data, c->len);
-    }
-    struct raft_pos first = {0, 0};
-    int err = b->n ? raft_propose(d->raft, entries, b->n, &first) : 0;
-    for (unsigned i = 0; i < b->n; i++) {
-        if (err)
-            raft_entry_unref(&entries[i]);
-        else
-            note_proposed(d, (struct raft_pos){.term = first.term, .index = first.index + i}, b, i);
-    }
-    mem_free(entries);
-    if (err || b->n == 0)
-        fail_forwarded(d, b, err);
-}
-
-static void applied_for_other(struct driver *d, struct proposed *p, const struct kv_result *result)
-{
-    struct forwarded *b = p->batch;
-    struct wire_forward_result *res = &b->results[p->slot];
-    res->err = result->err == ERR_STALE ? ERR_UNKNOWN : result->err;
-    res->pos = (struct raft_pos){.term = result->pos.term, .index = result->pos.index};
-    res->leader = machine_leader_of(d->machine, res->pos.term);
-    buf_append(&b->answers[p->slot], result->answer, result->answer_len);
-    if (--b->n_missing == 0)
-        answer_forwarded(d, b);
-}
-
 /* ---- apply and roles ---- */
 
 static void applied_for_self(struct driver *d, const struct raft_entry *e,
@@ -483,18 +330,8 @@ static void applied_for_self(struct driver *d, const struct raft_entry *e,
 
 void writes_applied(struct driver *d, const struct raft_entry *e, const struct kv_result *result)
 {
-    struct list *first = d->writes.proposed.next;
-    if (first != &d->writes.proposed) {
-        struct proposed *p = LIST_ENTRY(first, struct proposed, link);
-        ASSERT(p->pos.index >= e->pos.index || p->pos.term != e->pos.term);
-        if (raft_pos_equal(p->pos, e->pos)) {
-            list_remove(&p->link);
-            applied_for_other(d, p, result);
-            mem_free(p);
-            return;
-        }
-    }
-    applied_for_self(d, e, result);
+    if (!batches_applied(d, e, result))
+        applied_for_self(d, e, result);
 }
 
 /* Whatever of ours was on its way when this node left the cluster or came back into it has not been
@@ -531,8 +368,8 @@ void writes_installed(struct driver *d)
     writes_membership_applied(d);
 }
 
-/* What was proposed in an earlier term may or may not come to be: other nodes are told so, and
- * send theirs again; ours wait for the next leader (PITFALLS 50, 51). */
+/* What was proposed in an earlier term may or may not come to be: ours wait for the next leader
+ * (PITFALLS 50, 51). */
 void writes_role_changed(struct driver *d)
 {
     struct writes *w = &d->writes;
@@ -540,13 +377,7 @@ void writes_role_changed(struct driver *d)
     w->generation++;
     w->forwards_in_flight = 0; /* a dead leader may hold its own for long */
     w->pause_until_ms = 0;
-    LIST_FOREACH_SAFE (it, following, &w->forwarded) {
-        struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
-        if (b->term == s.term && s.role == RAFT_LEADER)
-            continue;
-        forget_proposed(d, b);
-        fail_forwarded(d, b, ERR_UNKNOWN);
-    }
+    batches_role_changed(d);
     for (uint64_t seq = w->floor; seq <= w->seq_last; seq++) {
         struct write *wr = *slot_of(w, seq);
         bool same_leader = wr && wr->term == s.term && !uuid_is_zero(s.leader);
@@ -572,18 +403,5 @@ void writes_expire(struct driver *d, bool all)
                : all                  ? ERR_SHUTDOWN
                                       : ERR_NO_LEADER);
     }
-    LIST_FOREACH_SAFE (it, following, &w->held) {
-        struct node_request *r = LIST_ENTRY(it, struct node_request, link);
-        if (!all && r->deadline_ms > d->now_ms)
-            continue;
-        list_remove(it);
-        peer_fail(r, 503, "no answer to give\n");
-    }
-    LIST_FOREACH_SAFE (it, following, &w->forwarded) {
-        struct forwarded *b = LIST_ENTRY(it, struct forwarded, link);
-        if (!all && b->request->deadline_ms > d->now_ms)
-            continue;
-        forget_proposed(d, b);
-        fail_forwarded(d, b, ERR_UNKNOWN);
-    }
+    batches_expire(d, all);
 }

@@ -50,7 +50,7 @@ void stop_advance(struct driver *d)
 bool driver_is_idle(const struct driver *d)
 {
     return !driver_is_handing_over(d) && d->writes.floor > d->writes.seq_last &&
-           list_is_empty(&d->writes.held) && list_is_empty(&d->reads.waiting) &&
+           list_is_empty(&d->batches.held) && list_is_empty(&d->reads.waiting) &&
            list_is_empty(&d->reads.asked) && list_is_empty(&d->reads.confirmed) &&
            list_is_empty(&d->admin_ops) && list_is_empty(&d->overviews) && list_is_empty(&d->inits);
 }
@@ -59,7 +59,7 @@ void driver_abandon(struct driver *d)
 {
     d->stopping = true;
     raft_step_down(d->raft);
-    writes_release_held(d);
+    batches_release_held(d);
     writes_expire(d, true);
     reads_expire(d, true);
     waits_expire(d, true);
