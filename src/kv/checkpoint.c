@@ -152,7 +152,6 @@ int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen)
     ASSERT(!kv->replay);
     struct kv_frozen *f = mem_zalloc(sizeof *f);
     f->applied = kv->applied;
-    kv_meta(kv, &f->meta);
     f->records = memtable_ref(kv->active);
     kv_end_batch(kv);
     kv->frozen = kv->active;
@@ -171,7 +170,6 @@ void kv_frozen_free(struct kv_frozen **frozen)
     if (!*frozen)
         return;
     memtable_unref(&(*frozen)->records);
-    buf_free(&(*frozen)->meta);
     MEM_FREE(*frozen);
 }
 

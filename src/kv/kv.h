@@ -136,10 +136,10 @@ MUST_CHECK int kv_meta_move(const void *p, size_t len, struct kv_pos to, const s
 /* What was frozen, for a run file. Any thread may use it, one at a time. */
 struct kv_frozen {
     struct kv_pos applied;
-    struct buf meta;
     struct memtable *records; /* a reference */
 };
-/* The active memtable becomes the frozen one and a new one begins. NOT_ALLOWED while there is one,
+/* The active memtable becomes the frozen one and a new one begins; the meta that goes with it is
+ * that of the moment before, see kv_meta(). NOT_ALLOWED while there is one,
  * and in the middle of a command. The caller owns *ret_frozen. */
 MUST_CHECK int kv_freeze(struct kv *kv, struct kv_frozen **ret_frozen);
 /* All frozen records in key order, tombstones too. Owned by the caller, any number at a time, to be

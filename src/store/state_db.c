@@ -262,18 +262,12 @@ void state_db_close(struct state_db *db)
 
 uint64_t state_db_used(const struct state_db *db)
 {
-    MDB_envinfo info;
-    MDB_stat stat;
-    mdb_env_info(db->env, &info);
-    mdb_env_stat(db->env, &stat);
-    return (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+    return store_env_used(db->env);
 }
 
 uint64_t state_db_map(const struct state_db *db)
 {
-    MDB_envinfo info;
-    mdb_env_info(db->env, &info);
-    return info.me_mapsize;
+    return store_env_map(db->env);
 }
 
 /* ---- reading ---- */

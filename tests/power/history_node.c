@@ -244,8 +244,8 @@ static void append_step(struct run *r)
 static void checkpoint_step(struct run *r)
 {
     struct storage_job *j = storage_job_new(STORAGE_CHECKPOINT, 0);
+    kv_meta(r->kv, &j->meta);
     must("freeze", kv_freeze(r->kv, &j->frozen), NULL);
-    buf_append(&j->meta, j->frozen->meta.data, j->frozen->meta.len);
     r->now.checkpoint = j->frozen->applied.index;
     begin_step(r);
     j = work_now(r, j);

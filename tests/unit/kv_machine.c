@@ -29,6 +29,7 @@ struct kv_machine {
     struct buf meta;
     /* a checkpoint under way: */
     struct kv_frozen *frozen;
+    struct buf frozen_meta;
     bool run_written;
     /* a view held for a while, and what it showed at first */
     struct kv_view *view;
@@ -48,6 +49,7 @@ void kv_machine_free(struct kv_machine **m)
 {
     kv_view_close(&(*m)->view);
     kv_frozen_free(&(*m)->frozen);
+    buf_free(&(*m)->frozen_meta);
     kv_free(&(*m)->kv);
     assert_int_equal(mem_base_n_views((*m)->base), 0);
     (*m)->base->ops->unref((*m)->base);
@@ -149,14 +151,19 @@ static void replay(struct kv_machine *m)
 static bool freeze(struct kv_machine *m)
 {
     struct kv_frozen *frozen = NULL;
+    struct buf meta = BUF_INIT;
+    kv_meta(m->kv, &meta);
     int err = kv_freeze(m->kv, &frozen);
     if (m->frozen) {
         assert_int_equal(err, ERR_NOT_ALLOWED);
+        buf_free(&meta);
         return false;
     }
     assert_int_equal(err, 0);
     struct kv_meta_info info;
-    assert_int_equal(kv_meta_info(frozen->meta.data, frozen->meta.len, &info), 0);
+    buf_free(&m->frozen_meta);
+    m->frozen_meta = meta;
+    assert_int_equal(kv_meta_info(meta.data, meta.len, &info), 0);
     assert_int_equal(info.applied.index, kv_applied(m->kv).index);
     assert_int_equal(info.n_keys, kv_stats(m->kv).n_keys);
     m->frozen = frozen;
@@ -172,7 +179,7 @@ static bool write_run(struct kv_machine *m)
     struct kv_meta_info info;
     mem_base_add_run(m->base, &run);
     buf_clear(&m->meta);
-    buf_append(&m->meta, m->frozen->meta.data, m->frozen->meta.len);
+    buf_append(&m->meta, m->frozen_meta.data, m->frozen_meta.len);
     m->run_written = true;
     assert_int_equal(kv_meta_info(m->meta.data, m->meta.len, &info), 0);
     assert_int_equal(mem_base_n_records(m->base), info.n_keys);
@@ -223,6 +230,8 @@ static bool install(struct kv_machine *m, struct kv *other)
     m->base->ops->unref(m->base);
     m->base = base;
     struct kv_frozen *late = m->frozen, *frozen;
+    buf_clear(&m->frozen_meta);
+    kv_meta(m->kv, &m->frozen_meta);
     assert_int_equal(kv_freeze(m->kv, &frozen), 0);
     kv_drop_frozen(m->kv, &late); /* the old checkpoint ends; it is not this one */
     assert_int_equal(kv_freeze(m->kv, &late), ERR_NOT_ALLOWED);

@@ -152,8 +152,8 @@ void machine_write(struct store_machine *m, unsigned n)
 struct storage_job *machine_freeze(struct store_machine *m)
 {
     struct storage_job *j = storage_job_new(STORAGE_CHECKPOINT, 0);
+    kv_meta(m->kv, &j->meta);
     assert_int_equal(kv_freeze(m->kv, &j->frozen), 0);
-    buf_append(&j->meta, j->frozen->meta.data, j->frozen->meta.len);
     return j;
 }
 

@@ -223,11 +223,14 @@ static struct kv *sample_over(struct kv_base *base)
 {
     struct kv *kv = kv_sample_new();
     struct kv_frozen *frozen;
+    struct buf meta = BUF_INIT;
+    kv_meta(kv, &meta);
     assert_int_equal(kv_freeze(kv, &frozen), 0);
     struct kv_cursor *run = kv_frozen_cursor(frozen);
     mem_base_add_run(base, &run);
     kv_free(&kv);
-    assert_int_equal(kv_restore(frozen->meta.data, frozen->meta.len, base, &kv), 0);
+    assert_int_equal(kv_restore(meta.data, meta.len, base, &kv), 0);
+    buf_free(&meta);
     kv_frozen_free(&frozen);
     return kv;
 }
