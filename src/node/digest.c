@@ -62,8 +62,8 @@ void digest_answered(struct driver *d, struct exchange *x, int err, const struct
         .digest = m->digest_reply.digest,
         .compared = own == m->digest_reply.digest ? NODE_DIGEST_SAME : NODE_DIGEST_DIFFERS,
     };
-    bool new = figures_peer(d, x->peer).digest.compared != theirs.compared;
-    if (new &&theirs.compared == NODE_DIGEST_DIFFERS)
+    bool is_news = figures_peer(d, x->peer).digest.compared != theirs.compared;
+    if (is_news && theirs.compared == NODE_DIGEST_DIFFERS)
         tell(d, x->peer, &theirs, own);
     figures_digest(d, x->peer, &theirs);
 }

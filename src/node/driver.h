@@ -45,9 +45,8 @@
 #define DRIVER_LAG_SAMPLES     32 /* of the leader's last index, to tell who has caught up */
 #define DRIVER_ALIVE_ELECTIONS 2  /* who answers within so many of the longest election timeouts */
 #define DRIVER_FORWARDS_MAX    4  /* batches of writes on their way to the leader at once */
-#define DRIVER_FIRST_WRITE_MS                                                                      \
-    1000 /* a new node waits so long for others before a write makes                               \
-            it a cluster of its own */
+/* A new node waits so long for others before a write makes it a cluster of its own. */
+#define DRIVER_FIRST_WRITE_MS 1000
 
 /* ---- writes of this node's clients (propose.c) ---- */
 

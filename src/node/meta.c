@@ -12,6 +12,7 @@
 #include "node/node.h"
 
 #define CONFIG_BYTES_MAX LIMIT_CONTROL_BYTES
+
 /* Answers: as many bytes of sessions as one may have, LIMIT_ONCE_BYTES and the last one of names;
  * and some 60 MiB of numbers and names. */
 #define KV_BYTES_MAX (4 * LIMIT_VALUE_BYTES)

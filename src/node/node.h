@@ -25,8 +25,8 @@ struct node_options {
     char peers[LIMIT_PEERS][LIMIT_ADDR_BYTES + 1];
     uint32_t heartbeat_ms, election_min_ms, election_max_ms;
     uint32_t lag_threshold_ms;
-    uint32_t
-        disk_stall_ms; /* a disk that completes nothing for so long ends leadership; 0: never */
+    /* A disk that completes nothing for so long ends leadership; 0: never. */
+    uint32_t disk_stall_ms;
     /* By so much two clocks differ at most over election_min_ms: reads may be served by lease.
      * 0: nobody knows, and no lease is given or used. The same on all nodes. */
     uint32_t clock_drift_ms;

@@ -225,28 +225,41 @@ struct node_request {
         } snapshot;
     } in;
 
-    /* 0, or:
-     *  NODE_WRITE: NO_LEADER (not attempted), UNKNOWN (may have been written), OVERLOADED,
-     * TOO_LARGE NODE_READ: NO_LEADER, TIMEOUT (not applied here in time) NODE_WAIT_KEY: TIMEOUT (it
-     * is as it was) NODE_INIT: NOT_ALLOWED (member already, or peers are
-     * configured); ret.admin.log_id is the last NODE_ADD_LEARNER: UNREACHABLE, ID_MISMATCH
-     * (ret.admin.found), CLUSTER_MISMATCH, INCARNATION_MISMATCH, IN_PROGRESS, NO_LEADER, UNKNOWN,
-     * TIMEOUT (added, but not caught up in time), TOO_LARGE (members) NODE_CHANGE_MEMBERSHIP:
-     * EMPTY, NOT_FOUND (ret.admin.id), LAGGING (ret.admin.id, distance), IN_PROGRESS
-     * (ret.admin.log_id), NO_LEADER, UNKNOWN all but STATUS, PEER, INIT: UNINITIALIZED (this node
-     * belongs to no cluster, and how to make one is in the text of the answer)
-     *  NODE_MEMBER_ADD: UNREACHABLE (nobody answers there), INVALID (something else does),
+    /* 0, or one of these. All: SHUTDOWN. All but STATUS, PEER, INIT: UNINITIALIZED (this node
+     * belongs to no cluster; how to make one is in the text of the answer).
+     *
+     * WRITE: NO_LEADER (not attempted), UNKNOWN (may have been written), OVERLOADED, TOO_LARGE,
+     * CONFLICT, NO_SPACE.
+     *
+     * READ: NO_LEADER, TIMEOUT (not applied here in time).
+     *
+     * WAIT_KEY: TIMEOUT (it is as it was).
+     *
+     * INIT: NOT_ALLOWED (member already, or peers are configured); ret.admin.log_id is the last.
+     *
+     * ADD_LEARNER: UNREACHABLE, ID_MISMATCH (ret.admin.found), CLUSTER_MISMATCH,
+     * INCARNATION_MISMATCH, TIMEOUT (added, but not caught up in time), TOO_LARGE (members).
+     *
+     * CHANGE_MEMBERSHIP: EMPTY, NOT_FOUND (ret.admin.id), LAGGING (ret.admin.id, distance),
+     * IN_PROGRESS (ret.admin.log_id).
+     *
+     * MEMBER_ADD: UNREACHABLE (nobody answers there), INVALID (something else does),
      * CLUSTER_MISMATCH, INCARNATION_MISMATCH, EXISTS (a member already), TOO_LARGE, TIMEOUT (added,
-     * but not caught up in time: it goes on), NOT_FOUND (removed meanwhile)
-     *  NODE_MEMBER_REMOVE, _DEMOTE: NOT_FOUND, EMPTY (the last voter), NO_QUORUM (n_voters,
-     * n_alive) NODE_MEMBER_PROMOTE: NOT_FOUND, TIMEOUT (not caught up in time: it goes on)
-     *  NODE_TRANSFER: NOT_FOUND (no such member), NOT_ALLOWED (a learner), UNREACHABLE (it does not
-     * answer, or nobody does), TIMEOUT (nothing came of it: ret.admin.id leads, if not zero)
-     *  all of these: IN_PROGRESS (another change, all the time), NO_LEADER, UNKNOWN
-     *  NODE_SNAPSHOT_*: NOT_FOUND (READ of one that was forgotten), INVALID (READ of what is not
-     * there, or beside another READ), OVERLOADED (OPEN: too many are open), NO_SPACE, TIMEOUT,
-     * CORRUPT, IO
-     *  all: SHUTDOWN */
+     * but not caught up in time: it goes on), NOT_FOUND (removed meanwhile).
+     *
+     * MEMBER_REMOVE, MEMBER_DEMOTE: NOT_FOUND, EMPTY (the last voter), NO_QUORUM (n_voters,
+     * n_alive).
+     *
+     * MEMBER_PROMOTE: NOT_FOUND, TIMEOUT (not caught up in time: it goes on).
+     *
+     * TRANSFER: NOT_FOUND (no such member), NOT_ALLOWED (a learner), UNREACHABLE (it does not
+     * answer, or nobody does), TIMEOUT (nothing came of it: ret.admin.id leads, if not zero).
+     *
+     * All about members: IN_PROGRESS (another change, all the time), NO_LEADER, UNKNOWN.
+     *
+     * SNAPSHOT_*: NOT_FOUND (READ of one that was forgotten), INVALID (READ of what is not there,
+     * or beside another READ), OVERLOADED (OPEN: too many are open), NO_SPACE, TIMEOUT, CORRUPT,
+     * IO. */
     int err;
     union {
         struct {

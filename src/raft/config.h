@@ -3,7 +3,8 @@
  * between two voter sets (Raft dissertation 4.3). Plain values and pure
  * functions; which configuration is in force is raft.c's business.
  *
- *      uniform C  --raft_config_enter_joint-->  joint C,C'  --raft_config_leave_joint-->  uniform
+ *      uniform C  --raft_config_enter_joint-->  joint C,C'
+ *                                               joint C,C'  --raft_config_leave_joint-->  uniform
  * C'
  */
 #ifndef RAFT_CONFIG_H
