@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/exchange.h"
 
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/number.h"
 
 /* What is read and thrown away of a body that was refused, before the connection is closed. */
 #define DISCARD_BYTES (LIMIT_VALUE_BYTES + 16 * MIB)
@@ -33,43 +34,59 @@ enum http_method http_method_of(const char *text)
     return HTTP_OTHER;
 }
 
+/* Where the first of each header that matters is kept, and what is told when there are more. */
+static const struct wanted {
+    const char *name;
+    size_t len;
+    size_t first, more; /* within struct http_headers; more = 0: nothing is told */
+} wanted[] = {
+#define WANTED(name, field, more)                                                                  \
+    {                                                                                              \
+        name, sizeof name - 1, offsetof(struct http_headers, field), more                          \
+    }
+#define MORE(field) offsetof(struct http_headers, field)
+    WANTED("Accept", accept, 0),
+    WANTED("Expect", expect, 0),
+    WANTED("Content-Length", content_length, MORE(two_lengths)),
+    WANTED("Content-Type", content_type, 0),
+    WANTED("Transfer-Encoding", transfer_encoding, MORE(odd_encoding)),
+    WANTED("If-Match", if_match, MORE(two_conditions)),
+    WANTED("If-None-Match", if_none_match, MORE(two_conditions)),
+    WANTED("Origin", origin, 0),
+    WANTED("Sec-Fetch-Site", fetch_site, 0),
+    WANTED("Idempotency-Key", idempotency_key, MORE(two_idempotency_keys)),
+    WANTED("X-Request-Id", request_id, 0),
+#undef MORE
+#undef WANTED
+};
+
+static bool is_name(const char *name, size_t len, const char *wanted_name, size_t wanted_len)
+{
+    return len == wanted_len && strcasecmp(name, wanted_name) == 0;
+}
+
+static void keep_header(struct http_headers *h, const struct wanted *w, const char *value)
+{
+    const char **first = (const char **)(void *)((char *)h + w->first);
+    if (!*first)
+        *first = value;
+    else if (w->more)
+        *(bool *)((char *)h + w->more) = true;
+}
+
 void http_note_header(struct http_exchange *x, const char *name, size_t name_len, const char *value,
                       size_t value_len)
 {
     struct http_headers *h = &x->headers;
-    const struct {
-        const char *name;
-        const char **to;
-    } wanted[] = {
-        {"Accept", &h->accept},
-        {"Expect", &h->expect},
-        {"Content-Length", &h->content_length},
-        {"Content-Type", &h->content_type},
-        {"Transfer-Encoding", &h->transfer_encoding},
-        {"If-Match", &h->if_match},
-        {"If-None-Match", &h->if_none_match},
-        {"Origin", &h->origin},
-        {"Sec-Fetch-Site", &h->fetch_site},
-        {"Idempotency-Key", &h->idempotency_key},
-        {"X-Request-Id", &h->request_id},
-    };
     h->bytes += name_len + value_len + strlen(": \r\n");
     if (!value)
         return;
     for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (!*wanted[i].to && strcasecmp(name, wanted[i].name) == 0)
-            *wanted[i].to = value;
-    if (strcasecmp(name, "Content-Length") == 0 && h->content_length != value)
-        h->two_lengths = true;
-    if (strcasecmp(name, "Transfer-Encoding") == 0 &&
-        (h->transfer_encoding != value || strcasecmp(value, "chunked") != 0))
+        if (is_name(name, name_len, wanted[i].name, wanted[i].len))
+            keep_header(h, &wanted[i], value);
+    if (h->transfer_encoding && strcasecmp(h->transfer_encoding, "chunked") != 0)
         h->odd_encoding = true;
-    if ((strcasecmp(name, "If-Match") == 0 && h->if_match != value) ||
-        (strcasecmp(name, "If-None-Match") == 0 && h->if_none_match != value))
-        h->two_conditions = true;
-    if (strcasecmp(name, "Idempotency-Key") == 0 && h->idempotency_key != value)
-        h->two_idempotency_keys = true;
-    if (!h->bad_host && strcasecmp(name, "Host") == 0 &&
+    if (!h->bad_host && is_name(name, name_len, "Host", strlen("Host")) &&
         !guard_host_is_ours(x->server->options, value))
         h->bad_host = value;
 }
@@ -83,7 +100,7 @@ void http_choose_request_id(struct http_exchange *x, struct rng *rng)
     if (len > 0 && len <= HTTP_REQUEST_ID_MAX && theirs[len] == 0)
         memcpy(x->request_id, theirs, len + 1);
     else
-        snprintf(x->request_id, sizeof x->request_id, "%016llx", (unsigned long long)rng_next(rng));
+        number_format_hex(rng_next(rng), x->request_id);
 }
 
 static size_t claimed_length(const struct http_exchange *x)

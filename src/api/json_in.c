@@ -98,6 +98,7 @@ static bool scan_string(struct scan *s, bool is_name)
 {
     s->p++;
     for (;;) {
+        s->p += utf8_plain_len(s->p, (size_t)(s->end - s->p));
         int c = peek(s);
         if (c < 0)
             return fail(s, "the string does not end");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/json_out.h"
 
-#include <inttypes.h>
 #include <stdint.h>
 
 #include "api/utf8.h"
@@ -36,7 +35,7 @@ static int write_string(struct buf *b, const uint8_t *p, size_t len, const char 
     char room[8];
     buf_reserve(b, len + 2);
     buf_append(b, "\"", 1);
-    while (i < len) {
+    while ((i += utf8_plain_len(p + i, len - i)) < len) {
         size_t n = utf8_char_len(p + i, len - i);
         const char *instead = n == 0 ? replacement : n == 1 ? escape_of(p[i], room) : "";
         if (!instead) {
@@ -98,14 +97,21 @@ void json_out_value(struct buf *b, const void *p, size_t len)
     buf_append_str(b, "\"}");
 }
 
+static void put_name(struct buf *b, const char *name, const char *end)
+{
+    buf_append_str(b, "\"");
+    buf_append_str(b, name);
+    buf_append_str(b, end);
+}
+
 void json_out_member(struct buf *b, const char *name, const void *p, size_t len)
 {
     size_t before = b->len;
-    buf_printf(b, "\"%s\":", name);
+    put_name(b, name, "\":");
     if (json_out_string(b, p, len) == 0)
         return;
     b->len = before;
-    buf_printf(b, "\"%s_b64\":\"", name);
+    put_name(b, name, "_b64\":\"");
     write_base64(b, p, len);
     buf_append(b, "\"", 1);
 }
@@ -128,9 +134,13 @@ void json_out_log_id(struct buf *b, const struct node_log_id *id)
         buf_append_str(b, "null");
         return;
     }
-    buf_printf(b, "{\"leader_id\":{\"term\":%" PRIu64 ",\"node_id\":", id->term);
+    buf_append_str(b, "{\"leader_id\":{\"term\":");
+    buf_append_number(b, id->term);
+    buf_append_str(b, ",\"node_id\":");
     json_out_uuid(b, id->leader);
-    buf_printf(b, "},\"index\":%" PRIu64 "}", id->index);
+    buf_append_str(b, "},\"index\":");
+    buf_append_number(b, id->index);
+    buf_append_str(b, "}");
 }
 
 /* ---- for people ---- */

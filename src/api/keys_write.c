@@ -221,8 +221,9 @@ static void begin_answer(struct http_exchange *x, const struct kv_answer_item *i
     keys_tell_revision(x, &info);
     buf_append(&x->out, "{", 1);
     json_out_member(&x->out, "key", x->param, x->param_len);
-    buf_printf(&x->out, ",\"revision\":%llu,\"created\":%s", (unsigned long long)item->revision,
-               item->created ? "true" : "false");
+    buf_append_str(&x->out, ",\"revision\":");
+    buf_append_number(&x->out, item->revision);
+    buf_append_str(&x->out, item->created ? ",\"created\":true" : ",\"created\":false");
 }
 
 static void end_answer(struct http_exchange *x, unsigned status)

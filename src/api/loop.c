@@ -31,6 +31,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/rng.h"
 
 /* Room for one connection's headers and for parsing them; above LIMIT_HEADER_BYTES,
@@ -263,15 +264,17 @@ static const char *leader_text(struct http_loop *l)
 
 static void add_number(struct MHD_Response *r, const char *name, uint64_t value)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    char text[NUMBER_DIGITS_MAX + 1];
+    number_format(value, text);
     add_header(r, name, text);
 }
 
 static void add_etag(struct MHD_Response *r, uint64_t revision)
 {
-    char text[24];
-    snprintf(text, sizeof text, "\"%llu\"", (unsigned long long)revision);
+    char text[NUMBER_DIGITS_MAX + 3] = "\"";
+    size_t n = number_format(revision, text + 1);
+    text[n + 1] = '"';
+    text[n + 2] = 0;
     add_header(r, MHD_HTTP_HEADER_ETAG, text);
 }
 

@@ -35,36 +35,43 @@ static bool refuse(struct http_exchange *x, enum query_name name, const char *ex
     return false;
 }
 
-/* A short value as a string. */
-static bool short_text(struct http_exchange *x, enum query_name name, char out[SHORT_BYTES + 1],
-                       size_t *ret_len, const char *expected)
+/* A short value as a string; false when it is none. */
+static bool short_text(const struct http_exchange *x, enum query_name name,
+                       char out[SHORT_BYTES + 1], size_t *ret_len)
 {
     if (decode_percent(x->query.raw[name].text, x->query.raw[name].len, true, out, SHORT_BYTES,
                        ret_len) != 0)
-        return refuse(x, name, expected);
+        return false;
     out[*ret_len] = 0;
     return true;
+}
+
+static bool refuse_word(struct http_exchange *x, enum query_name name, const char *const words[])
+{
+    char expected[200] = "";
+    size_t used = 0;
+    for (unsigned i = 0; words[i]; i++)
+        used += (size_t)snprintf(expected + used, sizeof expected - used, "%s%s", i ? ", " : "",
+                                 words[i]);
+    return refuse(x, name, expected);
 }
 
 bool query_word(struct http_exchange *x, enum query_name name, const char *const words[],
                 unsigned *ret)
 {
-    char text[SHORT_BYTES + 1], expected[200] = "";
-    size_t len = 0, used = 0;
+    char text[SHORT_BYTES + 1];
+    size_t len = 0;
     if (!query_has(x, name))
         return true;
-    for (unsigned i = 0; words[i]; i++)
-        used += (size_t)snprintf(expected + used, sizeof expected - used, "%s%s", i ? ", " : "",
-                                 words[i]);
-    if (!short_text(x, name, text, &len, expected))
-        return false;
+    if (!short_text(x, name, text, &len))
+        return refuse_word(x, name, words);
     for (unsigned i = 0; words[i]; i++) {
         if (strlen(words[i]) == len && memcmp(words[i], text, len) == 0) {
             *ret = i;
             return true;
         }
     }
-    return refuse(x, name, expected);
+    return refuse_word(x, name, words);
 }
 
 bool query_flag(struct http_exchange *x, enum query_name name, bool *ret)
@@ -87,13 +94,13 @@ bool query_u64(struct http_exchange *x, enum query_name name, uint64_t min, uint
     uint64_t value = 0;
     if (!query_has(x, name))
         return true;
+    if (short_text(x, name, text, &len) && decode_u64(text, len, &value) == 0 && value >= min &&
+        value <= max) {
+        *ret = value;
+        return true;
+    }
     snprintf(expected, sizeof expected, "a decimal number from %" PRIu64 " to %" PRIu64, min, max);
-    if (!short_text(x, name, text, &len, expected))
-        return false;
-    if (decode_u64(text, len, &value) != 0 || value < min || value > max)
-        return refuse(x, name, expected);
-    *ret = value;
-    return true;
+    return refuse(x, name, expected);
 }
 
 bool query_i64(struct http_exchange *x, enum query_name name, int64_t *ret)
@@ -103,8 +110,8 @@ bool query_i64(struct http_exchange *x, enum query_name name, int64_t *ret)
     size_t len = 0;
     if (!query_has(x, name))
         return true;
-    if (!short_text(x, name, text, &len, expected))
-        return false;
+    if (!short_text(x, name, text, &len))
+        return refuse(x, name, expected);
     const char *digits = text[0] == ' ' ? text + 1 : text; /* a plus, which is a space here */
     return decode_i64(digits, len - (size_t)(digits - text), ret) == 0 || refuse(x, name, expected);
 }
@@ -117,16 +124,16 @@ bool query_duration(struct http_exchange *x, enum query_name name, uint64_t min_
     uint64_t ms = 0;
     if (!query_has(x, name))
         return true;
+    if (short_text(x, name, text, &len) && decode_duration(text, len, &ms) == 0 && ms >= min_ms &&
+        ms <= max_ms) {
+        *ret_ms = ms;
+        return true;
+    }
     snprintf(expected, sizeof expected,
              "a decimal number and its unit ms, s, m or h, such as 30s, from %" PRIu64
              "ms to %" PRIu64 "s",
              min_ms, max_ms / 1000);
-    if (!short_text(x, name, text, &len, expected))
-        return false;
-    if (decode_duration(text, len, &ms) != 0 || ms < min_ms || ms > max_ms)
-        return refuse(x, name, expected);
-    *ret_ms = ms;
-    return true;
+    return refuse(x, name, expected);
 }
 
 bool query_bytes(struct http_exchange *x, enum query_name name, size_t max, struct buf *ret)

@@ -25,6 +25,15 @@ static inline size_t utf8_char_len(const uint8_t *p, size_t len)
     return narrow || outside ? 0 : n;
 }
 
+/* Bytes from p on that JSON has as they are: ASCII that is printable, no quote and no backslash. */
+static inline size_t utf8_plain_len(const uint8_t *p, size_t len)
+{
+    size_t n = 0;
+    while (n < len && p[n] >= 0x20 && p[n] < 0x7f && p[n] != '"' && p[n] != '\\')
+        n++;
+    return n;
+}
+
 static inline bool utf8_is_valid(const void *p, size_t len)
 {
     const uint8_t *s = p, *end = s + len;

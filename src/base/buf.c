@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/number.h"
 
 void buf_reserve(struct buf *b, size_t more)
 {
@@ -29,9 +30,10 @@ void buf_append(struct buf *b, const void *p, size_t len)
     b->len += len;
 }
 
-void buf_append_str(struct buf *b, const char *s)
+void buf_append_number(struct buf *b, uint64_t number)
 {
-    buf_append(b, s, strlen(s));
+    char text[NUMBER_DIGITS_MAX + 1];
+    buf_append(b, text, number_format(number, text));
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -23,7 +24,12 @@ struct buf {
 /* Makes room for at least `more` bytes beyond len. */
 void buf_reserve(struct buf *b, size_t more);
 void buf_append(struct buf *b, const void *p, size_t len);
-void buf_append_str(struct buf *b, const char *s);
+/* In decimal. */
+void buf_append_number(struct buf *b, uint64_t number);
+static inline void buf_append_str(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s)); /* here, where the compiler knows the length of a literal */
+}
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Adds a NUL after len without counting it; the result is b->data as a string. */
 const char *buf_str(struct buf *b);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/number.h"
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -41,19 +43,18 @@ int uuid_parse_text(const char *text, size_t len, struct uuid *ret_id)
     return 0;
 }
 
+/* 8-4-4-4-12 digits */
 char *uuid_format(struct uuid id, char out[UUID_TEXT_LEN + 1])
 {
-    static const char digits[] = "0123456789abcdef";
-    uint64_t half[2] = {id.hi, id.lo};
-    unsigned n_digits = 0;
-    for (size_t i = 0; i < UUID_TEXT_LEN; i++) {
-        if (is_dash_position(i)) {
-            out[i] = '-';
-            continue;
-        }
-        out[i] = digits[half[n_digits / 16] >> (60 - 4 * (n_digits % 16)) & 0xf];
-        n_digits++;
-    }
+    char high[NUMBER_HEX_DIGITS + 1], low[NUMBER_HEX_DIGITS + 1];
+    number_format_hex(id.hi, high);
+    number_format_hex(id.lo, low);
+    memcpy(out, high, 8);
+    memcpy(out + 9, high + 8, 4);
+    memcpy(out + 14, high + 12, 4);
+    memcpy(out + 19, low, 4);
+    memcpy(out + 24, low + 4, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
     out[UUID_TEXT_LEN] = 0;
     return out;
 }

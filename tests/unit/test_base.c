@@ -11,11 +11,13 @@
 #include <cmocka.h>
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/histogram.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "base/rng.h"
 #include "base/uuid.h"
 
@@ -59,6 +61,35 @@ static void test_crc32c_of_long_inputs_agrees_with_the_portable_one(void **state
         uint32_t start = (uint32_t)rng_next(&rng);
         assert_int_equal(crc32c(start, from, len), crc32c_portable(start, from, len));
     }
+}
+
+static void check_number(uint64_t number)
+{
+    char expected[40], decimal[NUMBER_DIGITS_MAX + 1], hex[NUMBER_HEX_DIGITS + 1];
+    struct buf b = BUF_INIT;
+    int len = snprintf(expected, sizeof expected, "%llu", (unsigned long long)number);
+    assert_int_equal(number_format(number, decimal), len);
+    assert_string_equal(decimal, expected);
+    buf_append_number(&b, number);
+    assert_string_equal(buf_str(&b), expected);
+    buf_free(&b);
+    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)number);
+    number_format_hex(number, hex);
+    assert_string_equal(hex, expected);
+}
+
+static void test_number_is_written_as_printf_writes_it(void **state)
+{
+    (void)state;
+    struct rng rng = {9};
+    check_number(0);
+    check_number(UINT64_MAX);
+    for (uint64_t power = 1; power <= UINT64_MAX / 10; power *= 10) {
+        check_number(power - 1);
+        check_number(power);
+    }
+    for (unsigned shift = 0; shift < 64; shift++)
+        check_number(rng_next(&rng) >> shift);
 }
 
 static void test_uuid_text_round_trips(void **state)
@@ -187,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_crc32c_known_vectors_match),
         cmocka_unit_test(test_crc32c_portable_and_instruction_agree),
         cmocka_unit_test(test_crc32c_of_long_inputs_agrees_with_the_portable_one),
+        cmocka_unit_test(test_number_is_written_as_printf_writes_it),
         cmocka_unit_test(test_uuid_text_round_trips),
         cmocka_unit_test(test_addr_forms_accepted_and_refused),
         cmocka_unit_test(test_bytes_varint_round_trips),
