@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Strict reading of JSON from clients. json-c accepts more than it should
  * (PITFALLS part 2: duplicate names, names cut at \u0000, huge numbers, raw
- * control characters), so our own scan decides what is JSON, and json-c then
- * builds the values.
+ * control characters), so our own scan decides what is JSON; values are made of
+ * it afterwards, by json-c's parser or, of most texts, without one.
  */
 #ifndef API_JSON_IN_H
 #define API_JSON_IN_H

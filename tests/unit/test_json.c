@@ -9,6 +9,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <json-c/json_tokener.h>
+
 #include "api/json_in.h"
 #include "api/json_out.h"
 #include "api/utf8.h"
@@ -131,6 +133,28 @@ static void test_json_in_well_formed_text_is_read(void **state)
         json_object_put(parse(good[i], strlen(good[i])));
 }
 
+/* It is read without json-c's parser. */
+static void test_json_in_plain_text_means_what_json_c_finds_in_it(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {
+        "{}",
+        " [ ] ",
+        "\"\"",
+        "\r\n\t[ \"a\" , [ ],{ },[[\"b\"]] ]\n",
+        "{\"Set\":{\"key\":\"k:{,}\",\"value\":\"[\xc3\xa9\x7f]\"}}",
+        " { \"Batch\" : [ { \"Delete\" : { \"key\" : \"a\" } } , {\"\":{}} ] } "};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        struct json_object *value = parse(plain[i], strlen(plain[i]));
+        struct json_object *expected = json_tokener_parse(plain[i]);
+        assert_non_null(expected);
+        if (!json_object_equal(value, expected))
+            fail_msg("%s became %s", plain[i], json_object_to_json_string(value));
+        json_object_put(value);
+        json_object_put(expected);
+    }
+}
+
 static void test_json_in_strings_keep_every_character(void **state)
 {
     (void)state;
@@ -226,19 +250,23 @@ static void generate(struct rng *rng, struct buf *b, unsigned depth)
     buf_append_str(b, kind == 2 ? "]" : "}");
 }
 
-/* Whatever the bytes: what the scan accepts, json-c reads, and what it writes of that is
- * accepted again and means the same; what the scan refuses, it refuses inside the text. */
+/* Whatever the bytes: what the scan accepts is read as json-c alone reads it, and what it writes of
+ * that is accepted again and means the same; what the scan refuses, it refuses inside the text. */
 static bool check_property(const struct buf *text)
 {
     struct json_in_error error = {"", 0};
     struct buf copy = BUF_INIT, again = BUF_INIT;
-    struct json_object *value = NULL, *second = NULL;
+    struct json_object *value = NULL, *second = NULL, *by_json_c;
     buf_append(&copy, text->data, text->len);
     bool scanned = json_in_check(copy.data, copy.len, &error) == 0;
     if (!scanned)
         assert_true(error.at <= copy.len && error.what[0]);
     assert_int_equal(json_in_parse(&copy, &error, &value) == 0, scanned);
+    assert_memory_equal(copy.data, text->data, text->len);
     if (scanned) {
+        by_json_c = json_tokener_parse(buf_str(&copy));
+        assert_true(json_object_equal(value, by_json_c));
+        json_object_put(by_json_c);
         buf_append_str(&again, json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
         assert_int_equal(json_in_parse(&again, &error, &second), 0);
         assert_true(json_object_equal(value, second));
@@ -371,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_in_malformed_text_is_refused_with_its_place),
         cmocka_unit_test(test_json_in_well_formed_text_is_read),
+        cmocka_unit_test(test_json_in_plain_text_means_what_json_c_finds_in_it),
         cmocka_unit_test(test_json_in_strings_keep_every_character),
         cmocka_unit_test(test_json_in_depth_at_the_limit_is_read_and_beyond_refused),
         cmocka_unit_test(test_json_in_too_many_members_are_refused),
