@@ -72,7 +72,7 @@ static void submit_write(struct http_exchange *x, enum kv_kind kind, const struc
     struct node_request *r = node_request_new(NODE_WRITE);
     once_put(x, &r->in.write.body);
     kv_body_encode(kind, ops, n, &r->in.write.body);
-    buf_free(&x->body);
+    buf_reuse(&x->body, HTTP_KEPT_BYTES);
     http_submit(x, r);
 }
 

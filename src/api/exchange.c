@@ -23,6 +23,8 @@
 #define AHEAD_BYTES MIB
 /* A body or answer up to this long is not counted against its budget. */
 #define SMALL_BYTES (16 * KIB)
+/* Exchanges that a loop keeps: as many as are often under way at once. */
+#define SPARES_MAX 256
 /* Clients can make any number of requests fail. */
 #define LOG_INTERVAL_MS 100
 
@@ -240,7 +242,30 @@ size_t http_copy_piece(const struct http_exchange *x, uint64_t at, char *to, siz
     return len;
 }
 
-void http_exchange_free(struct http_exchange *x)
+/* ---- beginning and end ---- */
+
+struct http_exchange *http_exchange_new(struct http_spares *spares)
+{
+    struct http_exchange *x = spares->first;
+    if (!x)
+        return mem_zalloc(sizeof *x);
+    struct buf body = x->body, out = x->out;
+    spares->first = x->next_done;
+    spares->n--;
+    memset(x, 0, sizeof *x);
+    x->body = body;
+    x->out = out;
+    return x;
+}
+
+static void destroy(struct http_exchange *x)
+{
+    buf_free(&x->body);
+    buf_free(&x->out);
+    mem_free(x);
+}
+
+void http_exchange_free(struct http_exchange *x, struct http_spares *spares)
 {
     if (x->in_flight)
         atomic_fetch_sub(&x->server->n_in_flight, 1);
@@ -251,7 +276,23 @@ void http_exchange_free(struct http_exchange *x)
         atomic_fetch_sub(&x->server->answer_bytes, x->answer_charged);
     node_request_free(&x->request);
     json_object_put(x->json);
-    buf_free(&x->body);
-    buf_free(&x->out);
-    mem_free(x);
+    if (spares->n == SPARES_MAX) {
+        destroy(x);
+        return;
+    }
+    buf_reuse(&x->body, HTTP_KEPT_BYTES);
+    buf_reuse(&x->out, HTTP_KEPT_BYTES);
+    x->next_done = spares->first;
+    spares->first = x;
+    spares->n++;
+}
+
+void http_spares_free(struct http_spares *spares)
+{
+    while (spares->first) {
+        struct http_exchange *x = spares->first;
+        spares->first = x->next_done;
+        destroy(x);
+    }
+    spares->n = 0;
 }

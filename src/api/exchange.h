@@ -8,6 +8,18 @@
 #include "api/http.h"
 #include "base/rng.h"
 
+/* Exchanges that are over, kept with their small buffers for the next requests of their loop: most
+ * requests then need no memory that is not at hand. */
+struct http_spares {
+    struct http_exchange *first; /* chained by next_done; owned */
+    unsigned n;
+};
+
+/* Zeroed but for its buffers, which are empty. */
+struct http_exchange *http_exchange_new(struct http_spares *spares);
+void http_exchange_free(struct http_exchange *x, struct http_spares *spares);
+void http_spares_free(struct http_spares *spares);
+
 enum http_method http_method_of(const char *text);
 /* Keeps the first of each header that matters (borrowed), and any Host that is not ours. */
 void http_note_header(struct http_exchange *x, const char *name, size_t name_len, const char *value,
@@ -28,6 +40,5 @@ bool http_take_body(struct http_exchange *x, const void *p, size_t len);
 void http_complete(struct http_exchange *x, uint64_t took_us);
 /* Copies what the piece in x->out has of the stream from `at` on; 0: it has nothing of it. */
 size_t http_copy_piece(const struct http_exchange *x, uint64_t at, char *to, size_t max);
-void http_exchange_free(struct http_exchange *x);
 
 #endif

@@ -89,6 +89,8 @@ struct http_headers {
 };
 
 #define HTTP_REQUEST_ID_MAX 64
+/* Bodies and answers up to this long leave their memory to the next request. */
+#define HTTP_KEPT_BYTES (2 * KIB)
 
 struct http_exchange;
 
@@ -135,7 +137,7 @@ struct http_exchange {
 
     /* The answer; complete once status is not 0. */
     unsigned status;
-    struct buf out;                    /* owned */
+    struct buf out;                    /* owned; it lives until the answer was sent */
     const char *content_type;          /* static; NULL: application/json */
     uint64_t revision;                 /* 0: no such header */
     uint64_t create_revision, version; /* likewise */

@@ -96,6 +96,7 @@ static void submit_wait(struct http_exchange *x, uint64_t revision)
 /* The client has what is there. */
 static void nothing_new(struct http_exchange *x, const struct kv_value *info)
 {
+    buf_reuse(&x->out, HTTP_KEPT_BYTES);
     if (clock_now_ms() < x->wait_until_ms && !http_client_is_gone(x)) {
         submit_wait(x, info->revision);
         return;
@@ -130,17 +131,14 @@ static void refuse_unreadable(struct http_exchange *x, int err)
         reply_err(x, 500, "Internal", "%s (%s)", err_text(err), err_name(err));
 }
 
-/* Takes value. */
-static void tell_value(struct http_exchange *x, const struct kv_value *info, struct buf *value,
+/* The value itself is in x->out. */
+static void tell_value(struct http_exchange *x, const struct kv_value *info,
                        const struct buf *attrs)
 {
     keys_tell_revision(x, info);
     tell_type(x, attrs);
     x->no_body = x->method == HTTP_HEAD;
     x->body_bytes = info->len;
-    buf_free(&x->out);
-    x->out = *value;
-    *value = (struct buf)BUF_INIT;
     reply_ok(x);
 }
 
@@ -155,20 +153,20 @@ static int get(const struct http_exchange *x, struct kv_value *ret_info, struct 
 static void answer(struct http_exchange *x)
 {
     struct kv_value info = {.len = 0};
-    struct buf value = BUF_INIT, attrs = BUF_INIT;
+    struct buf attrs = BUF_INIT;
     bool conditional = x->headers.if_match || x->headers.if_none_match;
     reading_tell_age(x);
     int err = conditional ? get(x, &info, NULL, NULL) : 0;
     uint64_t checked = info.revision;
     if (!err && conditional && !wants_value(x, &info))
         return;
+    buf_clear(&x->out);
     if (!err)
-        err = get(x, &info, x->method == HTTP_HEAD ? NULL : &value, &attrs);
+        err = get(x, &info, x->method == HTTP_HEAD ? NULL : &x->out, &attrs);
     if (err)
         refuse_unreadable(x, err);
     else if (!conditional || info.revision == checked || wants_value(x, &info))
-        tell_value(x, &info, &value, &attrs);
-    buf_free(&value);
+        tell_value(x, &info, &attrs);
     buf_free(&attrs);
 }
 

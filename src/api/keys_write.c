@@ -77,7 +77,7 @@ static void submit(struct http_exchange *x, const struct kv_op *op)
     struct node_request *r = node_request_new(NODE_WRITE);
     once_put(x, &r->in.write.body);
     kv_body_encode(KV_SINGLE, op, 1, &r->in.write.body);
-    buf_free(&x->body);
+    buf_reuse(&x->body, HTTP_KEPT_BYTES);
     http_submit(x, r);
 }
 

@@ -65,6 +65,7 @@ struct http_loop {
     unsigned n_parked;  /* exchanges whose request the node has, or will have */
     struct list unsent; /* the requests that the node does not have yet */
     unsigned n_unsent;
+    struct http_spares spares;
     struct list expiring;    /* exchanges with expires_ms, the next first */
     struct rng rng;          /* for request ids */
     bool connection_started; /* by the socket that is being added */
@@ -228,7 +229,7 @@ bool http_client_is_gone(const struct http_exchange *x)
 static struct http_exchange *exchange_new(struct http_loop *l, struct MHD_Connection *c,
                                           const char *url, const char *method)
 {
-    struct http_exchange *x = mem_zalloc(sizeof *x);
+    struct http_exchange *x = http_exchange_new(&l->spares);
     x->server = l->server;
     x->loop = l;
     x->connection = c;
@@ -352,18 +353,13 @@ static ssize_t no_body(void *cls, uint64_t at, char *to, size_t max)
 
 static struct MHD_Response *make_response(struct http_exchange *x)
 {
-    size_t len;
     if (x->no_body)
         return MHD_create_response_from_callback(x->body_bytes, STREAM_BLOCK_BYTES, no_body, NULL,
                                                  NULL);
     if (x->stream)
         return MHD_create_response_from_callback(x->stream_size, STREAM_BLOCK_BYTES, on_stream, x,
                                                  NULL);
-    uint8_t *body = buf_take(&x->out, &len);
-    struct MHD_Response *r = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
-    if (!r)
-        mem_free(body);
-    return r;
+    return MHD_create_response_from_buffer(x->out.len, x->out.data, MHD_RESPMEM_PERSISTENT);
 }
 
 static unsigned stall_s(const struct http_server *server)
@@ -436,10 +432,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 static void on_completed(void *cls, struct MHD_Connection *c, void **con_cls,
                          enum MHD_RequestTerminationCode why)
 {
-    (void)cls, (void)c, (void)why;
+    struct http_loop *l = cls;
+    (void)c, (void)why;
     if (*con_cls) {
         expiry_remove(*con_cls);
-        http_exchange_free(*con_cls);
+        http_exchange_free(*con_cls, &l->spares);
     }
     *con_cls = NULL;
 }
@@ -593,5 +590,6 @@ void loop_join(struct http_loop **l)
         sched_yield();
     close(it->epoll_fd);
     close(it->wake_fd);
+    http_spares_free(&it->spares);
     MEM_FREE(*l);
 }

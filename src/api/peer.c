@@ -21,6 +21,7 @@ void peer_finish(struct http_exchange *x)
         reply_node_error(x);
         return;
     }
+    buf_free(&x->out);
     x->out = r->ret.reply.body;
     r->ret.reply.body = (struct buf)BUF_INIT;
     x->status = (unsigned)r->ret.reply.http_status;

@@ -62,6 +62,13 @@ void buf_clear(struct buf *b)
     b->len = 0;
 }
 
+void buf_reuse(struct buf *b, size_t most)
+{
+    if (b->cap > most)
+        buf_free(b);
+    buf_clear(b);
+}
+
 void buf_free(struct buf *b)
 {
     mem_free(b->data);

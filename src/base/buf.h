@@ -35,6 +35,8 @@ void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *buf_str(struct buf *b);
 /* Empties the buffer and keeps its memory. */
 void buf_clear(struct buf *b);
+/* Empties the buffer and keeps its memory unless that is more than `most` bytes. */
+void buf_reuse(struct buf *b, size_t most);
 /* Frees the memory; the buffer is empty and valid afterwards. */
 void buf_free(struct buf *b);
 /* Hands the bytes over: the caller owns the returned memory (mem_free), the buffer is empty. */

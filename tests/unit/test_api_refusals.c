@@ -468,9 +468,10 @@ static void test_large_bodies_together_are_bounded(void **state)
     (void)state;
     static uint8_t bytes[20 * KIB];
     struct route route = {.path = "/write", .body = ROUTE_BODY_WRITE};
+    struct http_spares spares = {.n = 0};
     struct http_server server = {.client_body_bytes = LIMIT_CLIENT_BODIES_BYTES - 30 * KIB};
     for (int i = 0; i < 2; i++) {
-        struct http_exchange *x = mem_zalloc(sizeof *x);
+        struct http_exchange *x = http_exchange_new(&spares);
         x->server = &server;
         x->route = &route;
         x->body_limit = MIB;
@@ -490,9 +491,10 @@ static void test_large_bodies_together_are_bounded(void **state)
         for (; open && dropped < 100 * MIB; dropped += sizeof bytes)
             open = http_take_body(x, bytes, sizeof bytes);
         assert_false(open);
-        http_exchange_free(x);
+        http_exchange_free(x, &spares);
     }
-    struct http_exchange *x = mem_zalloc(sizeof *x); /* one that is served ends its charge too */
+    struct http_exchange *x =
+        http_exchange_new(&spares); /* one that is served ends its charge too */
     x->server = &server;
     x->route = &route;
     x->body_limit = MIB;
@@ -500,9 +502,37 @@ static void test_large_bodies_together_are_bounded(void **state)
     server.n_in_flight++;
     assert_true(http_take_body(x, bytes, 20 * KIB));
     assert_int_equal(server.client_body_bytes, LIMIT_CLIENT_BODIES_BYTES - 10 * KIB);
-    http_exchange_free(x);
+    http_exchange_free(x, &spares);
     assert_int_equal(server.client_body_bytes, LIMIT_CLIENT_BODIES_BYTES - 30 * KIB);
     assert_int_equal(server.n_in_flight, 0);
+    http_spares_free(&spares);
+}
+
+/* Whatever the request before left behind. */
+static void test_an_exchange_that_is_used_again_is_as_new(void **state)
+{
+    (void)state;
+    static const struct http_exchange zero;
+    struct http_spares spares = {.n = 0};
+    struct http_exchange *x = http_exchange_new(&spares);
+    x->status = 404;
+    x->retry_after_s = 7;
+    strcpy(x->param, "a key");
+    buf_append_str(&x->body, "a body");
+    buf_reserve(&x->out, HTTP_KEPT_BYTES + 1);
+    const uint8_t *body = x->body.data;
+    http_exchange_free(x, &spares);
+    struct http_exchange *again = http_exchange_new(&spares);
+    assert_ptr_equal(again, x);
+    assert_ptr_equal(again->body.data, body);
+    assert_int_equal(again->body.len, 0);
+    assert_null(again->out.data); /* it was large */
+    struct buf kept = again->body;
+    again->body = (struct buf)BUF_INIT;
+    assert_memory_equal(again, &zero, sizeof zero);
+    again->body = kept;
+    http_exchange_free(again, &spares);
+    http_spares_free(&spares);
 }
 
 static void test_listening_on_a_port_in_use_is_refused(void **state)
@@ -548,6 +578,7 @@ int main(void)
         TEST(test_peer_requests_reach_the_node_byte_for_byte),
         TEST(test_random_bodies_never_end_in_anything_but_an_answer),
         cmocka_unit_test(test_large_bodies_together_are_bounded),
+        cmocka_unit_test(test_an_exchange_that_is_used_again_is_as_new),
         TEST(test_listening_on_a_port_in_use_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
