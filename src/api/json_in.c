@@ -373,7 +373,25 @@ static bool next_item(char **p, char closing)
     return !ends;
 }
 
+/* One of the names that writes consist of, which json-c need not copy; else NULL. */
+static const char *constant_name(const char *name)
+{
+    static const char *const names[] = {"key", "value", "Set", "Delete", "Batch"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return names[i];
+    return NULL;
+}
+
 static struct json_object *make_value(char **p);
+
+static void add_member(struct json_object *object, const char *name, struct json_object *value)
+{
+    const char *constant = constant_name(name);
+    json_object_object_add_ex(object, constant ? constant : name, value,
+                              JSON_C_OBJECT_ADD_KEY_IS_NEW |
+                                  (constant ? JSON_C_OBJECT_KEY_IS_CONSTANT : 0));
+}
 
 static struct json_object *make_object(char **p)
 {
@@ -382,7 +400,7 @@ static struct json_object *make_object(char **p)
         char *name = *p + 1, *end = strchr(name, '"');
         *p = strchr(end, ':') + 1;
         *end = 0; /* only for json-c, which wants a string */
-        json_object_object_add_ex(object, name, make_value(p), JSON_C_OBJECT_ADD_KEY_IS_NEW);
+        add_member(object, name, make_value(p));
         *end = '"';
     }
     return object;

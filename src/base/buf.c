@@ -9,11 +9,9 @@
 #include "base/mem.h"
 #include "base/number.h"
 
-void buf_reserve(struct buf *b, size_t more)
+void buf_grow(struct buf *b, size_t more)
 {
     ASSERT(more <= SIZE_MAX / 2 - b->len);
-    if (b->cap - b->len >= more)
-        return;
     size_t cap = b->cap ? b->cap : 64;
     while (cap - b->len < more)
         cap *= 2;

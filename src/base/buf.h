@@ -22,7 +22,12 @@ struct buf {
     }
 
 /* Makes room for at least `more` bytes beyond len. */
-void buf_reserve(struct buf *b, size_t more);
+void buf_grow(struct buf *b, size_t more);
+static inline void buf_reserve(struct buf *b, size_t more)
+{
+    if (b->cap - b->len < more) /* seldom */
+        buf_grow(b, more);
+}
 void buf_append(struct buf *b, const void *p, size_t len);
 /* In decimal. */
 void buf_append_number(struct buf *b, uint64_t number);
