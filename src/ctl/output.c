@@ -61,13 +61,32 @@ static int sync_and_close(struct output *o)
     return status;
 }
 
+/* The name is on the disk as well as the file (PITFALLS 52). Where directories cannot be synced,
+ * nothing more can be done. */
+static void sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    struct buf dir = BUF_INIT;
+    buf_append(&dir, path, slash ? (size_t)(slash - path) + 1 : 0);
+    int fd = open(slash ? buf_str(&dir) : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    buf_free(&dir);
+    if (fd < 0)
+        return;
+    (void)!fsync(fd);
+    close(fd);
+}
+
 int output_close(struct output *o, int status)
 {
     int closed = sync_and_close(o);
     if (status == CTL_OK)
         status = closed;
-    if (o->path && status == CTL_OK && rename(o->part, o->path) != 0)
-        status = fail(o->path);
+    if (o->path && status == CTL_OK) {
+        if (rename(o->part, o->path) == 0)
+            sync_directory(o->path);
+        else
+            status = fail(o->path);
+    }
     if (o->path && status != CTL_OK)
         unlink(o->part);
     MEM_FREE(o->path);
