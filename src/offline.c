@@ -21,7 +21,7 @@
 
 #define VIEW_MS (24 * 3600 * 1000u) /* nobody else waits for what it keeps */
 
-static int fail(struct buf *reason)
+int offline_fail(struct buf *reason)
 {
     fprintf(stderr, "crabcluster: %s\n", buf_str(reason));
     return 1;
@@ -111,7 +111,7 @@ int offline_restore(const struct conf *conf, const char *file)
         buf_free(&what);
     }
     run_unref(&backup);
-    int status = err ? fail(&reason) : 0;
+    int status = err ? offline_fail(&reason) : 0;
     buf_free(&f.meta);
     buf_free(&meta);
     buf_free(&reason);
@@ -179,8 +179,8 @@ static int refound(const struct conf *conf, struct store *store, struct machine 
     return err;
 }
 
-static int open_store(const struct conf *conf, struct storage_identity *ret_identity,
-                      struct store **ret_store, struct buf *reason)
+int offline_open(const struct conf *conf, struct storage_identity *ret_identity,
+                 struct store **ret_store, struct buf *reason)
 {
     struct store_options options = {.meta_pos = node_meta_pos, .view_ms_max = VIEW_MS};
     if (!store_exists(conf->data_dir)) {
@@ -198,7 +198,7 @@ int offline_force_new_cluster(const struct conf *conf)
     struct machine *machine = machine_new();
     int err = check_owner(conf->data_dir, &reason);
     if (!err)
-        err = open_store(conf, &f.store.identity, &store, &reason);
+        err = offline_open(conf, &f.store.identity, &store, &reason);
     if (!err)
         err = refound(conf, store, machine, &f, &reason);
     if (!err) {
@@ -213,7 +213,7 @@ int offline_force_new_cluster(const struct conf *conf)
     }
     machine_free(&machine);
     store_close(&store);
-    int status = err ? fail(&reason) : 0;
+    int status = err ? offline_fail(&reason) : 0;
     buf_free(&f.meta);
     buf_free(&reason);
     return status;

@@ -6,6 +6,7 @@
 #define OFFLINE_H
 
 #include "conf/conf.h"
+#include "store/store.h"
 
 /* All return the exit status: 0 after something on standard output, 1 after one line on standard
  * error. */
@@ -17,5 +18,10 @@ int offline_survey(const struct conf *conf);
 int offline_restore(const struct conf *conf, const char *file);
 /* The node of the data directory goes on alone, in a new cluster. */
 int offline_force_new_cluster(const struct conf *conf);
+
+/* What they share: the line on standard error, and 1; and the store of a node that ran before. */
+int offline_fail(struct buf *reason);
+MUST_CHECK int offline_open(const struct conf *conf, struct storage_identity *ret_identity,
+                            struct store **ret_store, struct buf *reason);
 
 #endif

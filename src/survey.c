@@ -15,20 +15,12 @@
 #include "store/offline.h"
 #include "store/store.h"
 
-#define VIEW_MS (24 * 3600 * 1000u) /* nobody else waits for what it keeps */
-
 struct survey {
     struct storage_identity identity;
     struct machine *machine; /* owned */
     struct raft_config config;
     uint64_t term, commit;
 };
-
-static int fail(struct buf *reason)
-{
-    fprintf(stderr, "crabcluster: %s\n", buf_str(reason));
-    return 1;
-}
 
 static void print_uuid(const char *name, struct uuid id)
 {
@@ -101,18 +93,13 @@ static void print_survey(const struct survey *s)
 
 static int survey_directory(const struct conf *conf, struct survey *s, struct buf *reason)
 {
-    struct store_options options = {.meta_pos = node_meta_pos, .view_ms_max = VIEW_MS};
     struct store_visitor visitor = {.state = on_state,
                                     .base = on_base,
                                     .hard_state = on_hard_state,
                                     .entry = on_entry,
                                     .ctx = s};
     struct store *store = NULL;
-    if (!store_exists(conf->data_dir)) {
-        buf_printf(reason, "%s is no data directory of a node that ever ran", conf->data_dir);
-        return ERR_NOT_FOUND;
-    }
-    int err = store_open(conf->data_dir, &options, &s->identity, &store, reason);
+    int err = offline_open(conf, &s->identity, &store, reason);
     if (!err)
         err = store_scan(store, &visitor, reason);
     if (err && reason->len == 0)
@@ -163,7 +150,7 @@ int offline_survey(const struct conf *conf)
         s->machine = machine_new();
         err = survey_directory(conf, s, &reason);
     }
-    int status = err ? fail(&reason) : 0;
+    int status = err ? offline_fail(&reason) : 0;
     mem_free(s);
     buf_free(&reason);
     return status;
