@@ -183,7 +183,8 @@ static void find_route(struct http_exchange *x, const char *target)
     if (err == ERR_INVALID)
         reply_bad_request(x, "the path is not percent-encoded as it should be");
     else if (!f.path)
-        reply_err(x, 404, "NoSuchPath", "there is nothing at this path");
+        reply_err(x, 404, "NoSuchPath",
+                  "there is nothing at this path; GET /v1/openapi.json lists what there is");
     else if (!f.route)
         refuse_method(x, f.path->path);
     else
