@@ -83,17 +83,27 @@ static void print_problems(const struct ctl *c, struct json_object *doc)
     }
 }
 
+/* How many voters there are; only a leader knows which of them answer. */
+static void print_voters(struct json_object *doc)
+{
+    struct json_object *voters = doc_member(doc, "voters");
+    uint64_t n = doc_number(voters, "configured");
+    if (n == 0)
+        return;
+    if (strcmp(doc_text_or(doc, "view", ""), "leader") == 0)
+        printf(": %" PRIu64 " of %" PRIu64 " voters are there, %" PRIu64 " more may be lost",
+               doc_number(voters, "alive"), n, doc_number(doc, "failure_tolerance"));
+    else
+        printf(": without a leader nobody knows which of the %" PRIu64 " voters are there", n);
+}
+
 static void print_status(const struct ctl *c, struct json_object *doc)
 {
     bool healthy = doc_bool(doc, "healthy");
     enum table_color color = healthy ? TABLE_GOOD : TABLE_BAD;
-    struct json_object *voters = doc_member(doc, "voters");
     printf("%s%s%s", table_color_start(c->color, color), healthy ? "healthy" : "not healthy",
            table_color_end(c->color, color));
-    if (doc_number(voters, "configured") > 0)
-        printf(": %" PRIu64 " of %" PRIu64 " voters are there, %" PRIu64 " more may be lost",
-               doc_number(voters, "alive"), doc_number(voters, "configured"),
-               doc_number(doc, "failure_tolerance"));
+    print_voters(doc);
     printf("\n");
     print_members(c, doc);
     print_problems(c, doc);

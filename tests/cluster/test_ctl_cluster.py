@@ -127,6 +127,9 @@ class Disaster(CtlTest):
             node.kill()
         wait_until(lambda: survivor.metrics()["state"] != "Leader", 10 * SLOW, "no leader")
         self.assertCode(ctl([survivor], "--timeout", "300ms", "get", "k1"), UNREACHABLE)
+        text = self.assertCode(ctl([survivor], "status"), UNHEALTHY).text
+        self.assertTrue(text.startswith("not healthy: without a leader nobody knows which of the "
+                                        "3 voters are there\n"), text)
         survivor.stop()
         self.assertCode(ctl([], "recover", "--dry-run", "--config", "/dev/null",
                             survivor.data_dir))
