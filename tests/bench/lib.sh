@@ -88,7 +88,14 @@ note_if_busy() {
         awk '{ all = 0; for (i = 2; i <= 9; i++) all += $i; idle = $5 + $6 }
              NR == 1 { all_before = all; idle_before = idle }
              END { printf "%.0f", 100 - (idle - idle_before) * 100 / (all - all_before) }')
-    [ "$percent" -le 10 ] || say "something else takes $percent % of the processors"
+    [ "$percent" -gt 10 ] || return 0
+    say "something else takes $percent % of the processors; most of it: $(busiest)"
+}
+
+# The process that runs most now, and its share of one processor.
+busiest() {
+    LC_ALL=C top -b -d 0.5 -n 2 | awk '$1 == "PID" { table++; next }
+        table == 2 && $12 != "top" && !done { print $12, $9 " %"; done = 1 }'
 }
 
 etcd_version() {
