@@ -19,7 +19,7 @@ usage: tests/bench/compare.sh [options]
   --system NAME    only etcd or crabcluster; no ratios then
   --results FILE   append every measurement to FILE, and make the table of all that is in it
   --work-dir DIR   where the nodes' data goes (default: $TMPDIR or /tmp; a real disk)
-  --port N         the first of nine ports (24100)
+  --port N         the first of fifteen ports (24100)
   --list           names of the rows
   --table FILE     only print the table of a file that --results wrote
 
@@ -28,7 +28,9 @@ etcd-server), wrk, curl, jq, python3 and `make tests/bench/paced`; `make bench-c
 BENCH_FLAGS=--quick` builds what is missing and runs it.
 
 Both systems run with their defaults, save etcd's --enable-v2 (its fastest interface) and,
-for the rows "lease", crabcluster's clock-drift-max, without which it has no leases. While
+for the rows "lease", crabcluster's clock-drift-max, without which it has no leases. There is one
+etcd cluster for the rows by v2 and one for those by v3, because what the one keeps would slow
+down the snapshots of the other. While
 one system is measured, the other is stopped by SIGSTOP. Keys have 9 bytes, values 32. wrk
 makes the load: 2 threads (1 for one connection), each connection with one request under
 way; each figure is preceded by a second of the same load that does not count. A round of
@@ -83,7 +85,7 @@ idle_connections=8000
 kills=20
 
 quick=no only='' system_wanted='' results='' rounds='' seconds='' n_keys='' table_only=''
-systems=(etcd crabcluster)
+systems=(etcd etcd3 crabcluster)
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -124,7 +126,8 @@ if [ "$n_keys" -gt 1000000 ] || [ "$n_keys" -lt 1000 ]; then
 fi
 case $system_wanted in
 '') ;;
-etcd | crabcluster) systems=("$system_wanted") ;;
+etcd) systems=(etcd etcd3) ;;
+crabcluster) systems=(crabcluster) ;;
 *) die "--system: etcd or crabcluster" ;;
 esac
 
@@ -144,11 +147,15 @@ mapfile -t chosen_rows < <(rows | while read -r row rest; do
 done)
 [ ${#chosen_rows[@]} -gt 0 ] || die "no row is called $only: see --list"
 
-# ops_of SYSTEM ETCD CRABCLUSTER: the column of this system, as words.
+# ops_of SYSTEM ROW: its operations in this row, as words.
 ops_of() {
-    local column=$2
-    [ "$1" = etcd ] || column=$3
-    echo "${column//,/ }"
+    local columns
+    read -r -a columns <<<"$2"
+    case $1 in
+    etcd) tr , '\n' <<<"${columns[5]}" | sed -n '/^v2-/p' ;;
+    etcd3) tr , '\n' <<<"${columns[5]}" | sed -n '/^v3-/p' ;;
+    crabcluster) tr , '\n' <<<"${columns[6]}" ;;
+    esac
 }
 
 # uses PATTERN: is there a row of this system with such an operation?
@@ -167,16 +174,16 @@ uses() {
 # an operator's duty, done between measurements.
 etcd_tidy() {
     local i bytes revision
-    bytes=$(ask "http://$(addr etcd 0)/metrics" |
+    bytes=$(ask "http://$(addr etcd3 0)/metrics" |
         awk '$1 == "etcd_mvcc_db_total_size_in_bytes" { printf "%d", $2 }')
     [ "$bytes" -gt 1000000000 ] || return 0
-    revision=$(ask "http://$(addr etcd 0)/v3/kv/range" -d '{"key":"MA=="}' | jq -r .header.revision)
-    curl -sS -m 300 "http://$(addr etcd 0)/v3/kv/compaction" \
+    revision=$(ask "http://$(addr etcd3 0)/v3/kv/range" -d '{"key":"MA=="}' | jq -r .header.revision)
+    curl -sS -m 300 "http://$(addr etcd3 0)/v3/kv/compaction" \
         -d "{\"revision\":\"$revision\",\"physical\":true}" >/dev/null
     for i in 0 1 2; do
-        curl -sS -m 300 "http://$(addr etcd $i)/v3/maintenance/defragment" -d '{}' >/dev/null
+        curl -sS -m 300 "http://$(addr etcd3 $i)/v3/maintenance/defragment" -d '{}' >/dev/null
     done
-    wait_whole etcd
+    wait_whole etcd3
 }
 
 # record ROUND ROW SYSTEM OPERATION FIGURES...
@@ -189,7 +196,7 @@ measure_load() {
     local result
     load "$at_addr" "$op" "$connections" 1 >/dev/null
     result=$(load "$at_addr" "$op" "$connections" "$length_s")
-    record "$round $row $system $op$1 $result"
+    record "$round $row ${system%3} $op$1 $result"
 }
 
 measure_batch() {
@@ -214,7 +221,7 @@ measure_paced() {
     most=$(load "$at_addr" "$op" "$connections" 3)
     result=$("$built/paced" -c "$connections" -r "$((${most%% *} / 2))" -s "$length_s" \
         -k "$n_keys" "$at_addr" "${words[@]}")
-    record "$round $row $system $op $result"
+    record "$round $row ${system%3} $op $result"
 }
 
 measure_idle() {
@@ -244,7 +251,7 @@ measure_failover() {
         sleep "1.$((RANDOM % 10))"
         ms=$("$here/next_write.py" "${pid_of[$system$victim]}" "${words[@]}" "${others[@]}")
         wait "${pid_of[$system$victim]}" 2>/dev/null || true
-        record "$round $row $system $op $ms"
+        record "$round $row ${system%3} $op $ms"
         wait "$load_pid"
         "start_$system" "$victim"
         wait_whole "$system"
@@ -252,22 +259,24 @@ measure_failover() {
 }
 
 measure_row() {
-    local row kind at connections length etcd_ops crabcluster_ops system op at_addr length_s order
-    read -r row kind at connections length etcd_ops crabcluster_ops _ <<<"$1"
+    local row kind at connections length system op ops at_addr length_s order
+    read -r row kind at connections length _ <<<"$1"
     length_s=${seconds:-$([ "$length" = long ] && echo 60 || echo 10)}
     order=("${systems[@]}")
-    if [ $((round % 2)) -eq 0 ] && [ ${#systems[@]} -eq 2 ]; then
-        order=("${systems[1]}" "${systems[0]}")
+    if [ $((round % 2)) -eq 0 ]; then
+        mapfile -t order < <(printf '%s\n' "${systems[@]}" | tac)
     fi
     for system in "${order[@]}"; do
+        ops=$(ops_of "$system" "$1")
+        [ -n "$ops" ] || continue
         note_if_busy
         resume "$system"
-        [ "$system" = crabcluster ] || etcd_tidy
+        [ "$system" != etcd3 ] || etcd_tidy
         if [ "$system" = crabcluster ]; then
             reconfigure_crabcluster \
                 "$([[ $row != lease-* ]] || echo 'raft { clock-drift-max = 10ms }')"
         fi
-        for op in $(ops_of "$system" "$etcd_ops" "$crabcluster_ops"); do
+        for op in $ops; do
             at_addr=$(target "$system" "$at")
             "measure_$kind" ''
         done
@@ -278,12 +287,11 @@ measure_row() {
 preload_system() {
     local at
     at=$(target "$1" leader)
-    if [ "$1" = crabcluster ]; then
-        preload "$at" classic-batch
-        return
-    fi
-    ! uses '* v2-*' || preload "$at" v2-put
-    ! uses '*[ ,]v3-*' || preload "$at" v3-batch
+    case $1 in
+    etcd) preload "$at" v2-put ;;
+    etcd3) preload "$at" v3-batch ;;
+    crabcluster) preload "$at" classic-batch ;;
+    esac
 }
 
 # ---- the whole ----
@@ -304,6 +312,10 @@ versions+=("$(wrk_version)")
     describe "${versions[@]}" | sed 's/^/# /'
 } | tee -a "$results"
 for system in "${systems[@]}"; do
+    case $system in
+    etcd) uses '* v2-*' || continue ;;
+    etcd3) uses '*[ ,]v3-*' || continue ;;
+    esac
     start_cluster "$system"
     preload_system "$system"
     pause "$system"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What compare.sh and limits.sh share: three nodes of etcd or of crabcluster on
 # loopback, started, paused, killed and ended by their process ids, and wrk
-# against one of them. What may be set before bench_begin has its default here;
+# against one of them. "etcd" is used by its v2 interface, "etcd3" by v3. What may be set before bench_begin has its default here;
 # $daemon is then the crabcluster that is measured.
 
 name=$(basename "$0")
@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work_parent=${TMPDIR:-/tmp}
 base_port=24100
 n_keys=1000000
-declare -A pid_of=() # of etcd0 .. etcd2, crabcluster0 .. crabcluster2
+declare -A pid_of=() # of etcd0 .. etcd2, etcd30 .. etcd32, crabcluster0 .. crabcluster2
 other_pids=()        # loads and helpers
 work=
 crabcluster_conf=    # the configuration file's text; empty: the defaults
@@ -126,25 +126,36 @@ addr() {
     case $1 in
     etcd) echo "127.0.0.1:$((base_port + $2))" ;;
     crabcluster) echo "127.0.0.1:$((base_port + 6 + $2))" ;;
+    etcd3) echo "127.0.0.1:$((base_port + 9 + $2))" ;;
     esac
 }
 
 etcd_peer() {
-    echo "http://127.0.0.1:$((base_port + 3 + $1))"
+    local first=$((base_port + 3))
+    [ "$1" = etcd ] || first=$((base_port + 12))
+    echo "http://127.0.0.1:$((first + $2))"
+}
+
+start_etcd_node() {
+    local i=$2 each members=()
+    for each in 0 1 2; do
+        members+=("n$each=$(etcd_peer "$1" $each)")
+    done
+    etcd --name "n$i" --data-dir "$work/$1$i" --enable-v2 \
+        --listen-client-urls "http://$(addr "$1" "$i")" \
+        --advertise-client-urls "http://$(addr "$1" "$i")" \
+        --listen-peer-urls "$(etcd_peer "$1" "$i")" \
+        --initial-advertise-peer-urls "$(etcd_peer "$1" "$i")" \
+        --initial-cluster "$(IFS=,; echo "${members[*]}")" >>"$work/$1$i.log" 2>&1 &
+    pid_of[$1$i]=$!
 }
 
 start_etcd() {
-    local i=$1 each members=()
-    for each in 0 1 2; do
-        members+=("n$each=$(etcd_peer $each)")
-    done
-    etcd --name "n$i" --data-dir "$work/etcd$i" --enable-v2 \
-        --listen-client-urls "http://$(addr etcd "$i")" \
-        --advertise-client-urls "http://$(addr etcd "$i")" \
-        --listen-peer-urls "$(etcd_peer "$i")" \
-        --initial-advertise-peer-urls "$(etcd_peer "$i")" \
-        --initial-cluster "$(IFS=,; echo "${members[*]}")" >>"$work/etcd$i.log" 2>&1 &
-    pid_of[etcd$i]=$!
+    start_etcd_node etcd "$1"
+}
+
+start_etcd3() {
+    start_etcd_node etcd3 "$1"
 }
 
 start_crabcluster() {
@@ -164,6 +175,18 @@ etcd_reads() {
 
 etcd_leads() {
     [ "$(ask "http://$(addr etcd "$1")/v2/stats/self" | jq -r .state)" = StateLeader ]
+}
+
+etcd3_writes() {
+    ask "http://$(addr etcd3 "$1")/v3/kv/put" -d '{"key":"Y2hlY2s=","value":"dg=="}'
+}
+
+etcd3_reads() {
+    ask "http://$(addr etcd3 "$1")/v3/kv/range" -d '{"key":"Y2hlY2s="}'
+}
+
+etcd3_leads() {
+    [ "$(ask "http://$(addr etcd3 "$1")/v2/stats/self" | jq -r .state)" = StateLeader ]
 }
 
 crabcluster_answers() {
@@ -212,7 +235,7 @@ start_cluster() {
     for i in 0 1 2; do
         "start_$1" $i
     done
-    [ "$1" = etcd ] || join_crabcluster
+    [ "$1" != crabcluster ] || join_crabcluster
     wait_whole "$1"
 }
 
