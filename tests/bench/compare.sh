@@ -12,8 +12,10 @@ usage() {
 usage: tests/bench/compare.sh [options]
 
   --quick          2 s for each figure, 20,000 keys, one round, few rows: does it work?
-  --rounds N       rounds, alternately begun by etcd and by crabcluster (5)
-  --seconds N      seconds of each measurement (headline rows 60, others 10)
+  --rounds N       rounds, alternately begun by etcd and by crabcluster (5; rows without a
+                   target are only in the first three)
+  --seconds N      seconds of each measurement (60 in headline rows, save classic beside v1;
+                   otherwise 5)
   --keys N         keys, uniformly random, all written before (1000000; at most that)
   --only ROWS      only these rows, by name or pattern: --only 'write-256,read-*'
   --system NAME    only etcd or crabcluster; no ratios then
@@ -28,13 +30,14 @@ etcd-server), wrk, curl, jq, python3 and `make tests/bench/paced`; `make bench-c
 BENCH_FLAGS=--quick` builds what is missing and runs it.
 
 Both systems run with their defaults, save etcd's --enable-v2 (its fastest interface) and,
-for the rows "lease", crabcluster's clock-drift-max, without which it has no leases. There is one
-etcd cluster for the rows by v2 and one for those by v3, because what the one keeps would slow
-down the snapshots of the other. While
-one system is measured, the other is stopped by SIGSTOP. Keys have 9 bytes, values 32. wrk
-makes the load: 2 threads (1 for one connection), each connection with one request under
-way; each figure is preceded by a second of the same load that does not count. A round of
-all rows takes about half an hour.
+for the rows "lease", crabcluster's clock-drift-max, without which it has no leases. etcd has
+one cluster for its v2 interface and one for v3, because the keys of v2 would slow down the
+snapshots that v3 writes; while the keys are written v2 puts its snapshots off, and is started
+again after that. While one cluster is measured, the others are stopped by SIGSTOP.
+Keys have 9 bytes, values 32. wrk makes the load: 2 threads (1 for one connection), each
+connection with one request under way; each figure is preceded by a second of the same load
+that does not count. What is chosen begins with an estimate of how long it takes; several
+runs of some rows each add up by --results.
 
 Rows, each at the leader or at a follower:
   write, read     linearizable both; etcd's read is v2 quorum GET, or v3 range
@@ -55,18 +58,18 @@ END_OF_USAGE
 }
 
 # NAME KIND AT CONNECTIONS LENGTH ETCD CRABCLUSTER TARGET, where LENGTH is "long" for headline
-# rows and TARGET what issue or manual promise: a ratio to etcd's best, or a limit ("-": none).
+# rows and TARGET what is promised: a ratio to etcd's best, or a limit ("-": none).
 rows() {
     local c length put get stale
     for c in 1 16 64 256 1000; do
         length=short put=v2-put get=v2-qget stale=v2-get
         [ "$c" -ne 256 ] || length=long put+=,v3-put get+=,v3-range stale+=,v3-stale
-        echo "write-$c load leader $c $length $put classic-set,v1-put" \
+        echo "write-$c load leader $c $length $put v1-put,classic-set" \
             "$(case $c in 1) echo 'p50<=0.7' ;; 256) echo 'rate>=4' ;; *) echo - ;; esac)"
-        echo "read-$c load leader $c $length $get classic-read,v1-get" \
+        echo "read-$c load leader $c $length $get v1-get,classic-read" \
             "$(case $c in 1) echo 'p50<=0.5' ;; 256) echo 'rate>=5' ;; *) echo - ;; esac)"
-        echo "follower-write-$c load follower $c short v2-put classic-set,v1-put -"
-        echo "follower-read-$c load follower $c $length $get classic-read,v1-get" \
+        echo "follower-write-$c load follower $c short v2-put v1-put,classic-set -"
+        echo "follower-read-$c load follower $c short $get v1-get,classic-read" \
             "$(case $c in 256) echo 'rate>=2.5' ;; *) echo - ;; esac)"
         echo "stale-$c load leader $c short $stale v1-stale -"
     done
@@ -156,16 +159,6 @@ ops_of() {
     etcd3) tr , '\n' <<<"${columns[5]}" | sed -n '/^v3-/p' ;;
     crabcluster) tr , '\n' <<<"${columns[6]}" ;;
     esac
-}
-
-# uses PATTERN: is there a row of this system with such an operation?
-uses() {
-    local row
-    for row in "${chosen_rows[@]}"; do
-        # shellcheck disable=SC2053 # it is a pattern
-        [[ $row != $1 ]] || return 0
-    done
-    return 1
 }
 
 # ---- measuring ----
@@ -258,10 +251,25 @@ measure_failover() {
     done
 }
 
+# length_of LENGTH NTH: seconds of measuring a row's NTH operation at one cluster.
+length_of() {
+    if [ -n "$seconds" ]; then
+        echo "$seconds"
+    elif [ "$1 $2" = 'long 0' ]; then
+        echo 60
+    else
+        echo 5
+    fi
+}
+
+# rounds_of ROW: in how many rounds it is measured.
+rounds_of() {
+    [[ $1 = *' -' ]] && [ "$rounds" -gt 3 ] && echo 3 || echo "$rounds"
+}
+
 measure_row() {
-    local row kind at connections length system op ops at_addr length_s order
+    local row kind at connections length system op ops nth at_addr length_s order
     read -r row kind at connections length _ <<<"$1"
-    length_s=${seconds:-$([ "$length" = long ] && echo 60 || echo 10)}
     order=("${systems[@]}")
     if [ $((round % 2)) -eq 0 ]; then
         mapfile -t order < <(printf '%s\n' "${systems[@]}" | tac)
@@ -276,22 +284,90 @@ measure_row() {
             reconfigure_crabcluster \
                 "$([[ $row != lease-* ]] || echo 'raft { clock-drift-max = 10ms }')"
         fi
+        nth=0
         for op in $ops; do
+            length_s=$(length_of "$length" $nth)
             at_addr=$(target "$system" "$at")
             "measure_$kind" ''
+            nth=$((nth + 1))
         done
         pause "$system"
     done
 }
 
-preload_system() {
-    local at
-    at=$(target "$1" leader)
-    case $1 in
-    etcd) preload "$at" v2-put ;;
-    etcd3) preload "$at" v3-batch ;;
-    crabcluster) preload "$at" classic-batch ;;
-    esac
+# seconds_of ROW: about what measure_row takes.
+seconds_of() {
+    local kind length system op nth sum=0
+    read -r _ kind _ _ length _ <<<"$1"
+    for system in "${systems[@]}"; do
+        nth=0
+        for op in $(ops_of "$system" "$1"); do
+            sum=$((sum + $(length_of "$length" $nth)))
+            case $kind in
+            paced) sum=$((sum + 5)) ;;
+            idle) sum=$((sum + $(length_of "$length" $nth) + 6)) ;;
+            failover) sum=$((sum + 12 * kills / rounds)) ;;
+            *) sum=$((sum + 1)) ;;
+            esac
+            nth=$((nth + 1))
+        done
+        [ $nth -eq 0 ] || sum=$((sum + 1))
+    done
+    echo "$sum"
+}
+
+# needed SYSTEM: is there a row for it?
+needed() {
+    local row
+    for row in "${chosen_rows[@]}"; do
+        [ -z "$(ops_of "$1" "$row")" ] || return 0
+    done
+    return 1
+}
+
+# etcd writes out all of its v2 store at every 100,000th write, which takes seconds while the
+# store is large, and v2 has no batches: meanwhile that is put off until the keys are there.
+fill_etcd() {
+    etcd_flags=(--snapshot-count 1000000000)
+    start_cluster etcd
+    preload "$(target etcd leader)" v2-put
+    etcd_flags=()
+    restart_cluster etcd
+    [ "$n_keys" -le 100000 ] ||
+        wait_for 300 "etcd's first snapshots" etcd_has_snapshots
+}
+
+etcd_has_snapshots() {
+    local i
+    for i in 0 1 2; do
+        compgen -G "$work/etcd$i/member/snap/*.snap" >/dev/null || return 1
+    done
+}
+
+fill_etcd3() {
+    start_cluster etcd3
+    preload "$(target etcd3 leader)" v3-batch
+}
+
+fill_crabcluster() {
+    start_cluster crabcluster
+    preload "$(target crabcluster leader)" classic-batch
+}
+
+# Tells how long the whole may take; the keys are the least certain.
+estimate() {
+    local each sum=0 system
+    for system in "${systems[@]}"; do
+        case $system in
+        etcd) sum=$((sum + 15 + n_keys / 6500)) ;;
+        etcd3) sum=$((sum + 5 + n_keys / 30000)) ;;
+        crabcluster) sum=$((sum + 5 + n_keys / 100000)) ;;
+        esac
+    done
+    for each in "${chosen_rows[@]}"; do
+        sum=$((sum + $(seconds_of "$each") * $(rounds_of "$each")))
+    done
+    say "${#chosen_rows[@]} rows, $rounds rounds: about $((sum / 60 + 1)) minutes"
 }
 
 # ---- the whole ----
@@ -303,27 +379,27 @@ if [ "$system_wanted" != crabcluster ]; then
     versions+=("$(etcd_version)")
 fi
 bench_begin
-! uses '* paced *' || need_built paced
+[[ " ${chosen_rows[*]} " != *' paced '* ]] || need_built paced
 [ -n "$results" ] || results=$work/results
 versions+=("$(wrk_version)")
 {
-    echo "# $(date -u +%Y-%m-%d), $n_keys keys, $rounds rounds," \
-        "${seconds:-60 (headline rows) and 10} s each"
+    echo "# $(date -u +%Y-%m-%d), $n_keys keys," \
+        "$rounds rounds$([ "$rounds" -le 3 ] || echo ' (3 of rows without a target)')," \
+        "${seconds:-60 (headline rows) and 5} s each"
     describe "${versions[@]}" | sed 's/^/# /'
 } | tee -a "$results"
+mapfile -t systems < <(for system in "${systems[@]}"; do
+    ! needed "$system" || echo "$system"
+done)
+estimate
 for system in "${systems[@]}"; do
-    case $system in
-    etcd) uses '* v2-*' || continue ;;
-    etcd3) uses '*[ ,]v3-*' || continue ;;
-    esac
-    start_cluster "$system"
-    preload_system "$system"
+    "fill_$system"
     pause "$system"
 done
 for ((round = 1; round <= rounds; round++)); do
     say "round $round of $rounds: round, row, system, operation, rate, p50, p99, longest (us), errors"
     for each in "${chosen_rows[@]}"; do
-        measure_row "$each"
+        [ "$round" -gt "$(rounds_of "$each")" ] || measure_row "$each"
     done
 done
 "$here/compare_table.py" <(rows) "$results"

@@ -2,8 +2,9 @@
 # shellcheck shell=bash
 # What compare.sh and limits.sh share: three nodes of etcd or of crabcluster on
 # loopback, started, paused, killed and ended by their process ids, and wrk
-# against one of them. "etcd" is used by its v2 interface, "etcd3" by v3. What may be set before bench_begin has its default here;
-# $daemon is then the crabcluster that is measured.
+# against one of them. "etcd" is the one used by its v2 interface, "etcd3" by v3. What
+# may be set before bench_begin has its default here; $daemon is then the crabcluster
+# that is measured.
 
 name=$(basename "$0")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,6 +15,7 @@ declare -A pid_of=() # of etcd0 .. etcd2, etcd30 .. etcd32, crabcluster0 .. crab
 other_pids=()        # loads and helpers
 work=
 crabcluster_conf=    # the configuration file's text; empty: the defaults
+etcd_flags=()        # of the nodes started next
 
 die() {
     printf '%s: %s\n' "$name" "$*" >&2
@@ -125,15 +127,15 @@ ask() {
 addr() {
     case $1 in
     etcd) echo "127.0.0.1:$((base_port + $2))" ;;
-    crabcluster) echo "127.0.0.1:$((base_port + 6 + $2))" ;;
     etcd3) echo "127.0.0.1:$((base_port + 9 + $2))" ;;
+    crabcluster) echo "127.0.0.1:$((base_port + 6 + $2))" ;;
     esac
 }
 
 etcd_peer() {
-    local first=$((base_port + 3))
-    [ "$1" = etcd ] || first=$((base_port + 12))
-    echo "http://127.0.0.1:$((first + $2))"
+    local addr
+    addr=$(addr "$1" "$2")
+    echo "http://${addr%:*}:$((${addr##*:} + 3))"
 }
 
 start_etcd_node() {
@@ -141,7 +143,7 @@ start_etcd_node() {
     for each in 0 1 2; do
         members+=("n$each=$(etcd_peer "$1" $each)")
     done
-    etcd --name "n$i" --data-dir "$work/$1$i" --enable-v2 \
+    etcd --name "n$i" --data-dir "$work/$1$i" --enable-v2 "${etcd_flags[@]}" \
         --listen-client-urls "http://$(addr "$1" "$i")" \
         --advertise-client-urls "http://$(addr "$1" "$i")" \
         --listen-peer-urls "$(etcd_peer "$1" "$i")" \
@@ -173,10 +175,6 @@ etcd_reads() {
     ask "http://$(addr etcd "$1")/v2/keys/check?quorum=true"
 }
 
-etcd_leads() {
-    [ "$(ask "http://$(addr etcd "$1")/v2/stats/self" | jq -r .state)" = StateLeader ]
-}
-
 etcd3_writes() {
     ask "http://$(addr etcd3 "$1")/v3/kv/put" -d '{"key":"Y2hlY2s=","value":"dg=="}'
 }
@@ -185,8 +183,16 @@ etcd3_reads() {
     ask "http://$(addr etcd3 "$1")/v3/kv/range" -d '{"key":"Y2hlY2s="}'
 }
 
+etcd_node_leads() {
+    [ "$(ask "http://$(addr "$1" "$2")/v2/stats/self" | jq -r .state)" = StateLeader ]
+}
+
+etcd_leads() {
+    etcd_node_leads etcd "$1"
+}
+
 etcd3_leads() {
-    [ "$(ask "http://$(addr etcd3 "$1")/v2/stats/self" | jq -r .state)" = StateLeader ]
+    etcd_node_leads etcd3 "$1"
 }
 
 crabcluster_answers() {
@@ -236,6 +242,19 @@ start_cluster() {
         "start_$1" $i
     done
     [ "$1" != crabcluster ] || join_crabcluster
+    wait_whole "$1"
+}
+
+# All nodes end and start again.
+restart_cluster() {
+    local i
+    signal_cluster "$1" TERM
+    for i in 0 1 2; do
+        wait "${pid_of[$1$i]}" || true # etcd ends by the signal
+    done
+    for i in 0 1 2; do
+        "start_$1" $i
+    done
     wait_whole "$1"
 }
 
@@ -302,18 +321,32 @@ load() {
     echo "$result"
 }
 
-# preload ADDR OPERATION: writes each key once.
-preload() {
-    local pid begin=$SECONDS errors loaded=$work/loaded
+# write_all_keys ADDR OPERATION: each once; says how many answers were errors. By one thread of
+# wrk, because of two one is soon far ahead and would write its last key until the other is done.
+write_all_keys() {
+    local pid loaded=$work/loaded
     rm -f "$loaded".*
-    wrk -t 2 -c 256 -d 1200s --timeout 30s -s "$here/load.lua" "http://$1" \
+    wrk -t 1 -c 256 -d 1200s --timeout 30s -s "$here/load.lua" "http://$1" \
         -- "$2" "$n_keys" "$loaded" >"$work/preload" 2>&1 &
     pid=$!
     other_pids+=("$pid")
-    wait_for 1200 "preload by $2" test -e "$loaded.0" -a -e "$loaded.1"
+    wait_for 1200 "preload by $2" test -e "$loaded.0"
     kill -INT "$pid"
     wait "$pid" || true
     errors=$(sed -n 's/^RESULT .* //p' "$work/preload")
-    [ "$errors" = 0 ] || die "preload by $2: ${errors:-no} errors: see $(cat "$work/preload")"
-    say "$n_keys keys written by $2 in $((SECONDS - begin)) s"
+    [ -n "$errors" ] || die "preload by $2: $(cat "$work/preload")"
+}
+
+# preload ADDR OPERATION: until each key is written; a change of leaders is no failure yet.
+preload() {
+    local begin=$SECONDS errors try
+    for try in 1 2 3; do
+        write_all_keys "$1" "$2"
+        if [ "$errors" -eq 0 ]; then
+            say "$n_keys keys written by $2 in $((SECONDS - begin)) s"
+            return
+        fi
+        say "preload by $2: $errors errors, try $try"
+    done
+    die "preload by $2: errors every time"
 }
