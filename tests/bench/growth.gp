@@ -6,7 +6,7 @@ set terminal png size 1280, 640 font "sans,9"
 set output image
 set multiplot layout 2, words(series) columnsfirst title "crabcluster: the cost as the work grows"
 set grid
-set key top right samplen 1.5
+set key above horizontal samplen 1.5
 set style data linespoints
 set pointsize 0.9
 
@@ -23,11 +23,9 @@ do for [i = 1:words(series)] {
     if (name eq "nodes") { set xtics (1, 3, 5, 7) }
     set xlabel label(name)
     if (name eq "values") { set logscale y; set yrange [*:*] } else { set yrange [0:*] }
-    set key top right
     set ylabel "per second"
     plot table index "more ".name using column_of(name):5 title "writes" lw 2 pt 7, \
          table index "more ".name using column_of(name):9 title "reads" lw 2 pt 5
-    set key bottom right
     set ylabel "processor time of all nodes, us"
     plot table index "more ".name using column_of(name):8 title "a write" lw 2 pt 7, \
          table index "more ".name using column_of(name):12 title "a read" lw 2 pt 5
