@@ -99,6 +99,10 @@ void run_unref(struct run **r);
  * CORRUPT with one line in *reason (which may be NULL). */
 MUST_CHECK int run_get(struct run *r, const void *key, size_t key_len, struct kv_record *ret_record,
                        struct buf *reason);
+/* The record of the first run that has the key, and which one that is; else NOT_FOUND.
+ * CORRUPT: of run *ret_i. */
+MUST_CHECK int run_get_first(struct run *const runs[], unsigned n, const void *key, size_t key_len,
+                             struct kv_record *ret_record, unsigned *ret_i);
 
 /* All records, tombstones too; holds a reference of its own until it is closed.
  * Key and value stay for as long as the cursor is open, not only until it moves.

@@ -16,10 +16,15 @@ int run_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)
     return a_len < b_len ? -1 : a_len > b_len;
 }
 
-bool run_may_have(const struct run *r, const void *key, size_t len)
+bool run_may_have(const struct run *r, uint32_t hash)
 {
-    return r->filter_len == 0 ||
-           run_filter_has(r->filter, r->filter_len, run_filter_hash(key, len));
+    return r->filter_len == 0 || run_filter_has(r->filter, r->filter_len, hash);
+}
+
+void run_prefetch(const struct run *r, uint32_t hash)
+{
+    if (r->filter_len > 0)
+        run_filter_prefetch(r->filter, r->filter_len, hash);
 }
 
 /* ---- index ---- */

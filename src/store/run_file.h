@@ -39,8 +39,11 @@ MUST_CHECK int run_crc(struct run *r, uint64_t offset, size_t len, uint32_t star
 /* Checks all but the blocks once more, as it is in the file now. */
 MUST_CHECK int run_check_ends(struct run *r, struct buf *reason);
 
-/* Whether the key may be in the run; false: it is not, and no block need be read to know. */
-bool run_may_have(const struct run *r, const void *key, size_t len);
+/* Whether a key with this hash (run_filter.h) may be in the run; false: it is not, and no block
+ * need be read to know. */
+bool run_may_have(const struct run *r, uint32_t hash);
+/* Begins to fetch what that needs. */
+void run_prefetch(const struct run *r, uint32_t hash);
 
 /* ---- index ---- */
 

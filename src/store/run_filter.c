@@ -40,6 +40,12 @@ void run_filter_add(uint8_t *filter, size_t len, uint32_t hash)
         line[bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] |= (uint8_t)(1u << (bits & 7));
 }
 
+void run_filter_prefetch(const uint8_t *filter, size_t len, uint32_t hash)
+{
+    uint64_t bits;
+    __builtin_prefetch(filter + line_of(len, hash, &bits));
+}
+
 bool run_filter_has(const uint8_t *filter, size_t len, uint32_t hash)
 {
     uint64_t bits;

@@ -28,6 +28,8 @@ size_t run_filter_bytes(uint64_t n);
 uint32_t run_filter_hash(const void *key, size_t len);
 /* len: a multiple of the line, above 0; all bytes 0 at first. */
 void run_filter_add(uint8_t *filter, size_t len, uint32_t hash);
+/* Begins to fetch the line that run_filter_has() will look at. */
+void run_filter_prefetch(const uint8_t *filter, size_t len, uint32_t hash);
 /* False: no key with this hash was added. */
 bool run_filter_has(const uint8_t *filter, size_t len, uint32_t hash);
 

@@ -9,14 +9,15 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "store/run_file.h"
+#include "store/run_filter.h"
 
-int run_get(struct run *r, const void *key, size_t key_len, struct kv_record *ret_record,
-            struct buf *reason)
+static int get(struct run *r, const void *key, size_t key_len, uint32_t hash,
+               struct kv_record *ret_record, struct buf *reason)
 {
     struct run_block block;
     struct kv_record record;
     unsigned pos = 0;
-    if (r->footer.n_blocks == 0 || !run_may_have(r, key, key_len))
+    if (r->footer.n_blocks == 0 || !run_may_have(r, hash))
         return ERR_NOT_FOUND;
     int err = run_block_read(r, run_block_of_key(r, key, key_len), &block, reason);
     if (!err)
@@ -29,6 +30,27 @@ int run_get(struct run *r, const void *key, size_t key_len, struct kv_record *re
         err = ERR_NOT_FOUND;
     if (!err)
         *ret_record = record;
+    return err;
+}
+
+int run_get(struct run *r, const void *key, size_t key_len, struct kv_record *ret_record,
+            struct buf *reason)
+{
+    return get(r, key, key_len, run_filter_hash(key, key_len), ret_record, reason);
+}
+
+/* Each filter costs a cache miss: all of them at once cost little more than one. */
+int run_get_first(struct run *const runs[], unsigned n, const void *key, size_t key_len,
+                  struct kv_record *ret_record, unsigned *ret_i)
+{
+    uint32_t hash = run_filter_hash(key, key_len);
+    int err = ERR_NOT_FOUND;
+    for (unsigned i = 0; i < n; i++)
+        run_prefetch(runs[i], hash);
+    for (unsigned i = 0; i < n && err == ERR_NOT_FOUND; i++) {
+        err = get(runs[i], key, key_len, hash, ret_record, NULL);
+        *ret_i = i;
+    }
     return err;
 }
 
@@ -149,7 +171,7 @@ static int verify_block(struct run *r, uint64_t i, struct tally *tally, struct b
             break;
         if (run_key_compare(record.key, record.key_len, last, last_len) < least)
             return run_damaged(r, reason, block.offset, "the keys of a block are out of order");
-        if (!run_may_have(r, record.key, record.key_len))
+        if (!run_may_have(r, run_filter_hash(record.key, record.key_len)))
             return run_damaged(r, reason, r->footer.filter_offset, "its filter lacks a key");
         least = 1;
         last = record.key;

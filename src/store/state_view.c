@@ -132,14 +132,11 @@ void state_await_views(struct state *s)
 static int get_from_runs(struct state_view *v, const void *key, size_t len,
                          struct kv_record *ret_record)
 {
-    for (unsigned i = 0; i < v->n_runs; i++) {
-        int err = run_get(v->runs[i], key, len, ret_record, NULL);
-        if (err == ERR_CORRUPT)
-            state_tell_run(v->state, v->runs[i]);
-        if (err != ERR_NOT_FOUND)
-            return err;
-    }
-    return ERR_NOT_FOUND;
+    unsigned i;
+    int err = run_get_first(v->runs, v->n_runs, key, len, ret_record, &i);
+    if (err == ERR_CORRUPT)
+        state_tell_run(v->state, v->runs[i]);
+    return err;
 }
 
 /* From the second key on by a cursor: keys that follow on each other are often in one page, and

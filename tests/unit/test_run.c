@@ -472,6 +472,48 @@ static void test_run_of_many_records_has_no_filter_and_all_keys(void **state)
     }
 }
 
+/* ---- several runs ---- */
+
+static struct kv_record numbered_later(uint64_t i)
+{
+    struct kv_record record = numbered(i);
+    record.value.revision += 1000;
+    return record;
+}
+
+/* The first run has keys 0 to 99, the second 0 to 199; and then a damaged one. */
+static void test_run_get_first_takes_the_newest_run_that_has_the_key(void **state)
+{
+    (void)state;
+    struct buf bytes[3] = {BUF_INIT, BUF_INIT, BUF_INIT};
+    struct run *runs[3];
+    struct kv_record found;
+    unsigned at;
+    run_sample_make(numbered_later, 100, &bytes[0]);
+    run_sample_make(numbered, 200, &bytes[1]);
+    run_sample_make(numbered, 300, &bytes[2]);
+    for (unsigned i = 0; i < 3; i++)
+        runs[i] = opened(&bytes[i]);
+    memset(bytes[2].data + RUN_HEADER_BYTES, 0xee, 100);
+    for (uint64_t i = 0; i < 200; i++) {
+        struct kv_record sought = numbered(i);
+        assert_int_equal(run_get_first(runs, 3, sought.key, sought.key_len, &found, &at), 0);
+        assert_int_equal(at, i < 100 ? 0 : 1);
+        assert_int_equal(found.value.revision, i < 100 ? i + 1000 : i);
+    }
+    struct kv_record below = numbered(250);
+    int err = run_get_first(runs, 2, below.key, below.key_len, &found, &at);
+    assert_int_equal(err, ERR_NOT_FOUND);
+    err = run_get_first(runs, 3, below.key, below.key_len, &found, &at);
+    assert_int_equal(err, ERR_CORRUPT);
+    assert_int_equal(at, 2);
+    assert_int_equal(run_get_first(runs, 0, below.key, 4, &found, &at), ERR_NOT_FOUND);
+    for (unsigned i = 0; i < 3; i++) {
+        run_unref(&runs[i]);
+        buf_free(&bytes[i]);
+    }
+}
+
 /* ---- crabcluster-format(5) ---- */
 
 /* The bytes of the page's example: lines of an offset, sixteen bytes and their text. */
@@ -531,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_run_filter_has_every_key_that_was_added),
         cmocka_unit_test(test_run_filter_spares_the_blocks_for_absent_keys),
         cmocka_unit_test(test_run_of_many_records_has_no_filter_and_all_keys),
+        cmocka_unit_test(test_run_get_first_takes_the_newest_run_that_has_the_key),
         cmocka_unit_test(test_run_file_and_stream_are_the_same_bytes),
         cmocka_unit_test(test_run_file_is_made_anew_and_for_nobody_else),
         cmocka_unit_test(test_run_writer_aborted_leaves_no_file),
