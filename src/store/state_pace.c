@@ -12,7 +12,7 @@
 
 #define PAGE_BYTES 4096
 /* With so many records for each page of the file, waiting for more saves little. */
-#define RECORDS_PER_PAGE 4
+#define RECORDS_PER_PAGE 12
 /* A slice frees pages that the next one cannot use yet: the file is larger than its data by the
  * size of two or three slices, which is to be little. */
 #define SLICES_MIN      128
