@@ -32,7 +32,8 @@ static inline uint64_t bytes_get_be(const uint8_t *p, unsigned n_bytes)
 
 static inline void buf_put_u8(struct buf *b, uint8_t v)
 {
-    buf_append(b, &v, 1);
+    buf_reserve(b, 1);
+    b->data[b->len++] = v;
 }
 
 static inline void buf_put_be(struct buf *b, uint64_t v, unsigned n_bytes)
@@ -59,14 +60,10 @@ static inline void buf_put_u64(struct buf *b, uint64_t v)
 
 static inline void buf_put_varint(struct buf *b, uint64_t v)
 {
-    uint8_t p[BYTES_VARINT_MAX];
-    unsigned n = 0;
-    do {
-        p[n] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
-        v >>= 7;
-        n++;
-    } while (v);
-    buf_append(b, p, n);
+    buf_reserve(b, BYTES_VARINT_MAX);
+    for (; v > 0x7f; v >>= 7)
+        b->data[b->len++] = (uint8_t)(v | 0x80);
+    b->data[b->len++] = (uint8_t)v;
 }
 
 static inline void buf_put_uuid(struct buf *b, struct uuid id)
@@ -148,6 +145,10 @@ static inline uint64_t bytes_read_u64(struct bytes_reader *r)
 static inline uint64_t bytes_read_varint(struct bytes_reader *r)
 {
     uint64_t v = 0;
+    if (!r->failed && r->left > 0 && *r->p < 0x80) { /* most of them */
+        r->left--;
+        return *r->p++;
+    }
     for (unsigned i = 0; i < BYTES_VARINT_MAX; i++) {
         const uint8_t *p = bytes_read(r, 1);
         if (!p)

@@ -183,15 +183,18 @@ static int read_op(struct bytes_reader *r, struct kv_op *op)
 }
 
 /* All operations are there and nothing follows them. */
-static int check_ops(struct bytes_reader ops, enum kv_kind kind, size_t n_ops)
+static int check_ops(struct kv_command_reader *command)
 {
-    for (size_t i = 0; i < n_ops; i++) {
+    struct bytes_reader ops = command->ops;
+    command->only_sets = true;
+    for (size_t i = 0; i < command->n_ops; i++) {
         struct kv_op op;
         int err = read_op(&ops, &op);
         if (err)
             return err;
-        if (kind == KV_BATCH && !shape_of(op.type)->is_batched)
+        if (command->kind == KV_BATCH && !shape_of(op.type)->is_batched)
             return ERR_INVALID;
+        command->only_sets &= op.type == KV_OP_SET;
     }
     return bytes_reader_done(&ops) ? 0 : ERR_INVALID;
 }
@@ -219,7 +222,8 @@ static int open_clock(struct bytes_reader *r, struct kv_command_reader *command)
     return 0;
 }
 
-static int open_body(struct bytes_reader *r, struct kv_command_reader *command)
+/* Up to the operations of a command that has any. */
+static int open_head(struct bytes_reader *r, struct kv_command_reader *command)
 {
     command->kind = bytes_read_u8(r);
     command->once.name_len = 0;
@@ -240,7 +244,13 @@ static int open_body(struct bytes_reader *r, struct kv_command_reader *command)
         return ERR_TOO_LARGE;
     command->n_ops = (size_t)n_ops;
     command->ops = *r;
-    return check_ops(*r, command->kind, command->n_ops);
+    return 0;
+}
+
+static int open_body(struct bytes_reader *r, struct kv_command_reader *command)
+{
+    int err = open_head(r, command);
+    return err ? err : check_ops(command);
 }
 
 int kv_body_check(const void *p, size_t len)
@@ -252,12 +262,21 @@ int kv_body_check(const void *p, size_t len)
     return open_body(&r, &command);
 }
 
-bool kv_body_grows(const void *p, size_t len)
+int kv_body_peek(const void *p, size_t len, struct kv_command_reader *ret_reader)
 {
     struct bytes_reader r = bytes_reader(p, len);
+    struct kv_command_reader command = {.origin = {.seq = 0}};
+    int err = open_head(&r, &command);
+    if (!err)
+        *ret_reader = command;
+    return err;
+}
+
+bool kv_body_grows(const void *p, size_t len)
+{
     struct kv_command_reader command;
     struct kv_op op;
-    if (open_body(&r, &command) != 0)
+    if (kv_body_peek(p, len, &command) != 0)
         return true;
     while (kv_op_next(&command.ops, &op))
         if (op.type != KV_OP_DELETE && op.type != KV_OP_REMOVE && op.type != KV_OP_REMOVE_PREFIX)
@@ -300,6 +319,18 @@ int kv_command_open(const void *p, size_t len, struct kv_command_reader *ret_rea
     int err = read_origin(&r, &command.origin);
     if (!err)
         err = open_body(&r, &command);
+    if (!err)
+        *ret_reader = command;
+    return err;
+}
+
+int kv_command_peek(const void *p, size_t len, struct kv_command_reader *ret_reader)
+{
+    struct bytes_reader r = bytes_reader(p, len);
+    struct kv_command_reader command;
+    int err = read_origin(&r, &command.origin);
+    if (!err)
+        err = open_head(&r, &command);
     if (!err)
         *ret_reader = command;
     return err;

@@ -148,10 +148,15 @@ struct kv_command_reader {
     enum kv_kind kind;   /* never KV_ONCE: that of the body proper */
     uint64_t elapsed_ms; /* KV_CLOCK, which has no operations */
     size_t n_ops;
+    bool only_sets;
     struct bytes_reader ops; /* borrows from the bytes opened */
 };
 /* Untrusted bytes; errors as kv_command_decode(). */
 MUST_CHECK int kv_command_open(const void *p, size_t len, struct kv_command_reader *ret_reader);
+/* The same without a look at the operations, which end at the first that is malformed: of what was
+ * checked before, or where it does not matter. only_sets has no meaning. */
+MUST_CHECK int kv_command_peek(const void *p, size_t len, struct kv_command_reader *ret_reader);
+MUST_CHECK int kv_body_peek(const void *p, size_t len, struct kv_command_reader *ret_reader);
 /* The next operation of an opened command; false after the last one. */
 bool kv_op_next(struct bytes_reader *r, struct kv_op *ret_op);
 

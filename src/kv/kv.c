@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "kv/core.h"
 
+#define PREFETCH_KEYS_MIN 30000
+
 void entry_begin(struct kv *kv, struct kv_pos pos)
 {
     ASSERT(!kv->removal.under_way);
@@ -33,10 +35,8 @@ static int check_answer_fits(struct kv *kv, const struct kv_command_reader *comm
     struct bytes_reader ops = command->ops;
     struct kv_op op;
     size_t bytes = 0;
-    bool deletes = false;
     while (kv_op_next(&ops, &op)) {
         struct kv_value old = {.len = 0};
-        deletes |= op.type == KV_OP_DELETE;
         bytes += BYTES_VARINT_MAX + 1;
         if (op.type == KV_OP_SET) {
             bytes += op.value_len;
@@ -47,8 +47,26 @@ static int check_answer_fits(struct kv *kv, const struct kv_command_reader *comm
             return err;
         bytes += old.len;
     }
-    *ret_fits = !deletes || bytes <= KV_ANSWER_BYTES_MAX;
+    *ret_fits = bytes <= KV_ANSWER_BYTES_MAX;
     return 0;
+}
+
+/* Fewer keys are in the processor's cache anyway: fetching them first would be the greater part of
+ * the work (measured: a gain from 30,000 keys on, a factor of two with a million). */
+static bool prefetch_pays(const struct kv *kv)
+{
+    return memtable_keys(kv->active) >= PREFETCH_KEYS_MIN;
+}
+
+/* What the next operations of a batch will look at. */
+static void prefetch_ops(const struct kv *kv, struct bytes_reader ops)
+{
+    struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
+    unsigned n = 0;
+    struct kv_op op;
+    while (n < MEMTABLE_PREFETCH_MAX && kv_op_next(&ops, &op))
+        keys[n++] = (struct memtable_key){op.key, op.key_len};
+    memtable_prefetch(kv->active, keys, n);
 }
 
 /* Only Sets leave no bytes. */
@@ -63,19 +81,21 @@ static int carry_out(struct kv *kv, struct kv_command_reader *command,
                      struct session_answer *answer)
 {
     struct kv_op op;
-    bool only_sets = true;
+    bool prefetch = command->kind == KV_BATCH && prefetch_pays(kv);
     buf_clear(&kv->answer);
-    while (kv_op_next(&command->ops, &op)) {
+    for (size_t i = 0; i < command->n_ops; i++) {
+        if (prefetch && i % MEMTABLE_PREFETCH_MAX == 0)
+            prefetch_ops(kv, command->ops);
+        ASSERT(kv_op_next(&command->ops, &op));
         if (op.type == KV_OP_REMOVE_PREFIX) { /* the only one of its command */
             removal_begin(kv, &op, answer);
             return 0;
         }
-        only_sets = only_sets && op.type == KV_OP_SET;
         int err = operation_apply(kv, &op);
         if (err)
             return err;
     }
-    keep_answer(kv, answer, only_sets);
+    keep_answer(kv, answer, command->only_sets);
     return 0;
 }
 
@@ -83,7 +103,7 @@ static int apply_first_time(struct kv *kv, struct kv_command_reader *command,
                             struct session_answer *answer)
 {
     bool fits = true;
-    if (command->kind == KV_BATCH) {
+    if (command->kind == KV_BATCH && !command->only_sets) {
         int err = check_answer_fits(kv, command, &fits);
         if (err)
             return err;
@@ -185,18 +205,19 @@ static int apply_command(struct kv *kv, const void *command, size_t len,
     return 0;
 }
 
+/* A batch does it itself. */
 void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n)
 {
     struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
     unsigned n_keys = 0;
     struct kv_command_reader reader;
     struct kv_op op;
-    for (unsigned i = 0; i < n; i++) {
-        if (kv_command_open(commands[i].p, commands[i].len, &reader) != 0)
-            continue;
-        while (n_keys < MEMTABLE_PREFETCH_MAX && kv_op_next(&reader.ops, &op))
+    if (!prefetch_pays(kv))
+        return;
+    for (unsigned i = 0; i < n && n_keys < MEMTABLE_PREFETCH_MAX; i++)
+        if (kv_command_peek(commands[i].p, commands[i].len, &reader) == 0 &&
+            reader.kind == KV_SINGLE && kv_op_next(&reader.ops, &op))
             keys[n_keys++] = (struct memtable_key){op.key, op.key_len};
-    }
     if (n_keys > 1)
         memtable_prefetch(kv->active, keys, n_keys);
 }

@@ -67,6 +67,7 @@ struct memtable {
         height; /* levels in use, at least 1; a reader may see it too low, which is slower */
     struct refs refs;
     struct rng heights;
+    uint64_t n_keys;
     /* the arena: */
     struct block *blocks; /* newest first */
     uint8_t *free;        /* of the block in use */
@@ -143,6 +144,11 @@ void memtable_unref(struct memtable **m)
 uint64_t memtable_bytes(const struct memtable *m)
 {
     return m->bytes;
+}
+
+uint64_t memtable_keys(const struct memtable *m)
+{
+    return m->n_keys;
 }
 
 /* ---- search ---- */
@@ -385,6 +391,7 @@ static void insert(struct memtable *m, struct memtable_place *place, const struc
     for (unsigned level = used; level < height; level++)
         place->links[level] = &m->head[level];
     struct memtable_node *n = node_new(m, record, height, place->digest);
+    m->n_keys++;
     for (unsigned level = 0; level < height; level++) {
         atomic_init(&n->next[level], follow(place->links[level]));
         atomic_store_explicit(place->links[level], n, memory_order_release);

@@ -59,6 +59,8 @@ void memtable_prefetch(struct memtable *m, const struct memtable_key keys[], uns
 void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record);
 /* All memory held: the blocks of the arena and the memtable itself. */
 uint64_t memtable_bytes(const struct memtable *m);
+/* Keys that were ever written here. */
+uint64_t memtable_keys(const struct memtable *m);
 
 /* ---- readers, of any thread; every record is borrowed until the memtable goes ---- */
 

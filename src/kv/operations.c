@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/number.h"
 #include "kv/core.h"
 
 /* "-9223372036854775808": more is no number of 64 bits, whatever zeros it begins with */
@@ -152,21 +153,15 @@ static bool parse_number(const uint8_t *p, size_t len, int64_t *ret_number)
     return true;
 }
 
-static size_t format_number(int64_t number, uint8_t out[NUMBER_TEXT_MAX])
+static size_t format_number(int64_t number, char out[1 + NUMBER_DIGITS_MAX + 1])
 {
-    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    uint8_t digits[NUMBER_TEXT_MAX];
-    size_t n = 0, len = 0;
-    for (; n == 0 || left > 0; left /= 10)
-        digits[n++] = (uint8_t)('0' + left % 10);
-    if (number < 0)
-        out[len++] = '-';
-    while (n > 0)
-        out[len++] = digits[--n];
-    return len;
+    bool negative = number < 0;
+    out[0] = '-';
+    return negative +
+           number_format(negative ? 0 - (uint64_t)number : (uint64_t)number, out + negative);
 }
 
-static void incr(struct step *s, uint8_t text[NUMBER_TEXT_MAX])
+static void incr(struct step *s, char text[1 + NUMBER_DIGITS_MAX + 1])
 {
     int64_t number = 0;
     if (s->old && !parse_number(s->old->data, s->old->len, &number)) {
@@ -177,7 +172,7 @@ static void incr(struct step *s, uint8_t text[NUMBER_TEXT_MAX])
         decline(s, KV_OVERFLOW);
         return;
     }
-    struct kv_value value = value_of(s, text, format_number(number, text));
+    struct kv_value value = value_of(s, (const uint8_t *)text, format_number(number, text));
     write_value(s, &value);
     s->result.has_value = true;
     s->result.value = value.data;
@@ -203,7 +198,7 @@ static void append(struct step *s)
 static int one_key(struct kv *kv, const struct kv_op *op)
 {
     struct step s = {.kv = kv, .op = op, .result = {.what = KV_ANSWER_RESULT}};
-    uint8_t number[NUMBER_TEXT_MAX];
+    char number[1 + NUMBER_DIGITS_MAX + 1];
     struct kv_value old;
     int err = records_find(kv, op->key, op->key_len, &s.place, &old);
     if (err && err != ERR_NOT_FOUND)

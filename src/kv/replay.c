@@ -62,12 +62,11 @@ static bool may_gather(const struct kv_command_reader *command, size_t len)
 {
     struct bytes_reader ops = command->ops;
     struct kv_op op;
-    if (command->once.name_len > 0 || command->kind == KV_CLOCK)
+    if (command->once.name_len > 0 || len > COMMAND_BYTES_MAX)
         return false;
-    while (kv_op_next(&ops, &op))
-        if (op.type == KV_OP_REMOVE_PREFIX || (command->kind == KV_BATCH && op.type != KV_OP_SET))
-            return false;
-    return len <= COMMAND_BYTES_MAX;
+    if (command->kind == KV_BATCH)
+        return command->only_sets;
+    return kv_op_next(&ops, &op) && op.type != KV_OP_REMOVE_PREFIX; /* a KV_CLOCK has none */
 }
 
 static const uint8_t *keep(struct kv_replay *r, const void *p, size_t len)

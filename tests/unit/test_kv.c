@@ -167,6 +167,27 @@ static void test_kv_batch_is_applied_in_order_and_answered_per_operation(void **
     assert_int_equal(r.answer_len, 0);
 }
 
+/* So many keys that what is needed of them is fetched before: each is found at its own place. */
+static void test_kv_batches_with_many_keys_change_what_they_name(void **state)
+{
+    struct fixture *f = *state;
+    enum { N = 1000, ROUNDS = 33 };
+    static char keys[N][16];
+    static struct kv_op ops[N];
+    for (unsigned round = 0; round < 2 * ROUNDS; round++) {
+        for (unsigned i = 0; i < N; i++) {
+            snprintf(keys[i], sizeof keys[i], "%u", round % ROUNDS + i * 7919 % N * ROUNDS);
+            ops[i] = set_op(keys[i], keys[i]);
+        }
+        struct kv_result r = apply_ops(f, from(NODE_A, 1, round + 1, 1), KV_BATCH, ops, N);
+        assert_int_equal(r.err, 0);
+        assert_int_equal(r.answer_len, N);
+        for (unsigned i = 0; i < N; i++)
+            assert_value(f, keys[i], keys[i]);
+    }
+    assert_true(kv_stats(f->kv).n_keys > 30000);
+}
+
 /* At most n_max keys from `from` on, as a view gives them. */
 static void assert_keys(struct fixture *f, const char *from_key, unsigned n_max,
                         const char *expected)
@@ -437,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         KV_TEST(test_kv_set_counts_revisions_and_versions),
         KV_TEST(test_kv_batch_is_applied_in_order_and_answered_per_operation),
+        KV_TEST(test_kv_batches_with_many_keys_change_what_they_name),
         KV_TEST(test_kv_cursor_goes_in_byte_order_from_a_key),
         KV_TEST(test_kv_stats_return_to_where_they_were_after_deletes),
         KV_TEST(test_kv_digest_of_a_record_depends_on_each_field),

@@ -199,6 +199,44 @@ static void test_command_largest_numbers_round_trip(void **state)
     buf_free(&b);
 }
 
+/* It does not look at the operations, and reading them ends where they are malformed. */
+static void test_command_peek_reads_operations_up_to_a_malformed_one(void **state)
+{
+    (void)state;
+    struct kv_origin origin = {{1, 2}, 3, 9, 4, 5};
+    struct kv_op ops[2] = {set_op("a", "v"), delete_op("b")}, op;
+    struct kv_command_reader r;
+    struct buf b = command_of(&origin, KV_BATCH, ops, 2), body = BUF_INIT;
+    b.data[b.len - 1 - 2] = 99; /* in place of the Delete's number */
+    assert_int_equal(kv_command_open(b.data, b.len, &r), ERR_INVALID);
+    assert_int_equal(kv_command_peek(b.data, b.len, &r), 0);
+    assert_true(r.origin.seq == 9 && r.kind == KV_BATCH && r.n_ops == 2);
+    assert_true(kv_op_next(&r.ops, &op));
+    assert_true(op.type == KV_OP_SET && op.key_len == 1 && op.key[0] == 'a');
+    assert_false(kv_op_next(&r.ops, &op));
+    assert_int_equal(kv_command_peek(b.data, 3, &r), ERR_INVALID);
+    kv_body_encode(KV_BATCH, ops, 1, &body);
+    assert_int_equal(kv_body_peek(body.data, body.len, &r), 0);
+    assert_true(r.kind == KV_BATCH && r.n_ops == 1 && kv_op_next(&r.ops, &op));
+    assert_int_equal(kv_body_peek(body.data, 1, &r), ERR_INVALID);
+    buf_free(&b);
+    buf_free(&body);
+}
+
+static void test_command_of_sets_alone_is_told_from_others(void **state)
+{
+    (void)state;
+    struct kv_origin origin = {{1, 2}, 3, 9, 4, 5};
+    struct kv_op ops[3] = {set_op("a", "v"), set_op("b", "w"), delete_op("b")};
+    for (unsigned n = 0; n <= 3; n++) {
+        struct buf b = command_of(&origin, KV_BATCH, ops, n);
+        struct kv_command_reader r;
+        assert_int_equal(kv_command_open(b.data, b.len, &r), 0);
+        assert_int_equal(r.only_sets, n < 3);
+        buf_free(&b);
+    }
+}
+
 static void assert_no_part_is_a_command(struct buf b)
 {
     for (size_t len = 0; len < b.len; len++) {
@@ -503,6 +541,8 @@ int main(void)
         cmocka_unit_test(test_command_v1_operations_have_no_value_out_of_range),
         cmocka_unit_test(test_body_that_only_takes_away_does_not_grow),
         cmocka_unit_test(test_command_largest_numbers_round_trip),
+        cmocka_unit_test(test_command_of_sets_alone_is_told_from_others),
+        cmocka_unit_test(test_command_peek_reads_operations_up_to_a_malformed_one),
         cmocka_unit_test(test_command_every_truncation_is_invalid),
         cmocka_unit_test(test_command_random_bytes_never_read_outside),
         cmocka_unit_test(test_command_whose_floor_would_not_be_positive_is_invalid),
