@@ -10,32 +10,26 @@
 #include "api/utf8.h"
 #include "base/limits.h"
 
-/* A recursive descent over the grammar of RFC 8259. Stops at the first error. */
-struct scan {
-    const uint8_t *start, *p, *end;
-    unsigned depth, n_values;
-    bool plain;       /* so far: objects, arrays and strings without escapes */
-    const char *what; /* NULL: no error so far */
-};
+/* ---- what is JSON: a recursive descent over the grammar of RFC 8259, to the first error ---- */
 
 struct name {
     const uint8_t *p; /* between the quotes, escapes and all */
     const uint8_t *end;
 };
 
-static bool fail(struct scan *s, const char *what)
+static bool fail(struct json_scan *s, const char *what)
 {
     if (!s->what)
         s->what = what;
     return false;
 }
 
-static int peek(const struct scan *s)
+static int peek(const struct json_scan *s)
 {
     return s->p < s->end ? *s->p : -1;
 }
 
-static void skip_space(struct scan *s)
+static void skip_space(struct json_scan *s)
 {
     while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
         s->p++;
@@ -65,10 +59,10 @@ static int hex4(const uint8_t *p, const uint8_t *end)
 }
 
 /* s->p stands after the backslash. */
-static bool scan_escape(struct scan *s, bool is_name)
+static bool scan_escape(struct json_scan *s, bool is_name)
 {
     int c = peek(s);
-    s->plain = false;
+    s->escapes = true;
     if (c < 0)
         return fail(s, "the string does not end");
     if (c != 'u') {
@@ -96,9 +90,10 @@ static bool scan_escape(struct scan *s, bool is_name)
 }
 
 /* s->p stands on the opening quote. */
-static bool scan_string(struct scan *s, bool is_name)
+static bool scan_string(struct json_scan *s, bool is_name)
 {
     s->p++;
+    s->escapes = false;
     for (;;) {
         s->p += utf8_plain_len(s->p, (size_t)(s->end - s->p));
         int c = peek(s);
@@ -123,7 +118,7 @@ static bool scan_string(struct scan *s, bool is_name)
     }
 }
 
-static size_t scan_digits(struct scan *s)
+static size_t scan_digits(struct json_scan *s)
 {
     const uint8_t *from = s->p;
     while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
@@ -138,7 +133,7 @@ static bool fits_int64(const uint8_t *digits, size_t n, bool negative)
     return n < 19 || (n == 19 && memcmp(digits, most, 19) <= 0);
 }
 
-static bool scan_number(struct scan *s)
+static bool scan_number(struct json_scan *s)
 {
     const uint8_t *from = s->p;
     bool negative = *s->p == '-', integer = true;
@@ -172,7 +167,7 @@ static bool scan_number(struct scan *s)
     return fail(s, "the number is too large");
 }
 
-static bool scan_literal(struct scan *s, const char *word)
+static bool scan_literal(struct json_scan *s, const char *word)
 {
     size_t n = strlen(word);
     if ((size_t)(s->end - s->p) < n || memcmp(s->p, word, n) != 0)
@@ -217,9 +212,9 @@ static bool same_name(struct name a, struct name b)
     return a.p == a.end && b.p == b.end;
 }
 
-static bool scan_value(struct scan *s);
+static bool scan_value(struct json_scan *s);
 
-static bool scan_name(struct scan *s, struct name names[], unsigned *n)
+static bool scan_name(struct json_scan *s, struct name names[], unsigned *n)
 {
     const uint8_t *from = s->p;
     if (peek(s) != '"')
@@ -240,7 +235,7 @@ static bool scan_name(struct scan *s, struct name names[], unsigned *n)
 }
 
 /* After a member or an item: true when another one follows. */
-static bool scan_more(struct scan *s, char closing, bool *ret_more)
+static bool scan_more(struct json_scan *s, char closing, bool *ret_more)
 {
     skip_space(s);
     int c = peek(s);
@@ -252,7 +247,7 @@ static bool scan_more(struct scan *s, char closing, bool *ret_more)
     return true;
 }
 
-static bool scan_object(struct scan *s)
+static bool scan_object(struct json_scan *s)
 {
     struct name names[JSON_IN_MEMBERS_MAX];
     unsigned n = 0;
@@ -276,7 +271,7 @@ static bool scan_object(struct scan *s)
     return true;
 }
 
-static bool scan_array(struct scan *s)
+static bool scan_array(struct json_scan *s)
 {
     bool more = true;
     s->p++;
@@ -291,7 +286,7 @@ static bool scan_array(struct scan *s)
     return true;
 }
 
-static bool scan_container(struct scan *s)
+static bool scan_container(struct json_scan *s)
 {
     if (s->depth == LIMIT_JSON_DEPTH)
         return fail(s, "nested too deeply");
@@ -301,7 +296,7 @@ static bool scan_container(struct scan *s)
     return ok;
 }
 
-static bool scan_value(struct scan *s)
+static bool scan_value(struct json_scan *s)
 {
     skip_space(s);
     int c = peek(s);
@@ -313,9 +308,6 @@ static bool scan_value(struct scan *s)
         return scan_container(s);
     case '"':
         return scan_string(s, false);
-    }
-    s->plain = false;
-    switch (c) {
     case 't':
         return scan_literal(s, "true");
     case 'f':
@@ -328,139 +320,133 @@ static bool scan_value(struct scan *s)
     return fail(s, c < 0 ? "the text ends where a value is expected" : "a value is expected");
 }
 
-static int check(const void *p, size_t len, bool *ret_plain, struct json_in_error *ret_error)
+int json_in_check(const void *p, size_t len, struct json_in_error *ret_error)
 {
-    struct scan s = {.start = p, .p = p, .end = (const uint8_t *)p + len, .plain = true};
+    struct json_scan s = {.start = p, .p = p, .end = (const uint8_t *)p + len};
     if (scan_value(&s)) {
         skip_space(&s);
         if (s.p < s.end)
             fail(&s, "nothing is expected after the value");
     }
-    *ret_plain = s.plain;
     if (!s.what)
         return 0;
     *ret_error = (struct json_in_error){s.what, (size_t)(s.p - s.start)};
     return ERR_INVALID;
 }
 
-int json_in_check(const void *p, size_t len, struct json_in_error *ret_error)
+/* ---- reading ---- */
+
+void json_reader_init(struct json_reader *r, struct buf *text)
 {
-    bool plain;
-    return check(p, len, &plain, ret_error);
+    const uint8_t *p = (const uint8_t *)buf_str(text);
+    *r = (struct json_reader){.scan = {.start = p, .p = p, .end = p + text->len}};
 }
 
-/* ---- values ----
- * Most of what clients send has no escapes, numbers or literals. It is known to be JSON when it
- * gets here, and values are made of it without a parser, which would take several times as long. */
-
-static void skip_blanks(char **p)
+void json_reader_free(struct json_reader *r)
 {
-    while (**p == ' ' || **p == '\t' || **p == '\n' || **p == '\r')
-        ++*p;
+    buf_free(&r->unescaped);
 }
 
-/* Moves *p from the opening bracket or the end of an item to the next item. False: there is none,
- * and *p is behind the closing bracket. */
-static bool next_item(char **p, char closing)
+/* The next character is c, which may be -1 for the end. */
+static bool expect(struct json_reader *r, int c)
 {
-    skip_blanks(p);
-    bool ends = *(*p)++ == closing;
-    if (ends)
+    skip_space(&r->scan);
+    return !r->scan.what && (peek(&r->scan) == c || fail(&r->scan, "something else is expected"));
+}
+
+bool json_read_open(struct json_reader *r, char opening)
+{
+    if (!expect(r, opening))
         return false;
-    skip_blanks(p);
-    ends = **p == closing; /* an empty one */
-    *p += ends;
-    return !ends;
+    r->scan.p++;
+    r->opened = true;
+    return true;
 }
 
-/* One of the names that writes consist of, which json-c need not copy; else NULL. */
-static const char *constant_name(const char *name)
+bool json_read_more(struct json_reader *r, char closing)
 {
-    static const char *const names[] = {"key", "value", "Set", "Delete", "Batch"};
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0)
-            return names[i];
-    return NULL;
+    struct json_scan *s = &r->scan;
+    bool more = true, opened = r->opened;
+    r->opened = false;
+    if (s->what)
+        return false;
+    if (!opened)
+        return scan_more(s, closing, &more) && more;
+    skip_space(s);
+    more = peek(s) != closing;
+    s->p += !more;
+    return more;
 }
 
-static struct json_object *make_value(char **p);
-
-static void add_member(struct json_object *object, const char *name, struct json_object *value)
+/* What stands in a scanned string with escapes. */
+static struct json_string unescape(struct json_reader *r, struct name string)
 {
-    const char *constant = constant_name(name);
-    json_object_object_add_ex(object, constant ? constant : name, value,
-                              JSON_C_OBJECT_ADD_KEY_IS_NEW |
-                                  (constant ? JSON_C_OBJECT_KEY_IS_CONSTANT : 0));
+    struct buf *b = &r->unescaped;
+    if (!b->data) /* enough for all strings, so that none of them moves */
+        buf_reserve(b, (size_t)(r->scan.end - r->scan.start));
+    uint8_t *p = b->data + b->len;
+    size_t len = 0;
+    while (string.p < string.end)
+        len += utf8_put(p + len, next_char(&string));
+    b->len += len;
+    return (struct json_string){p, len};
 }
 
-static struct json_object *make_object(char **p)
+static bool read_string(struct json_reader *r, bool is_name, struct json_string *ret)
 {
-    struct json_object *object = json_object_new_object();
-    while (next_item(p, '}')) {
-        char *name = *p + 1, *end = strchr(name, '"');
-        *p = strchr(end, ':') + 1;
-        *end = 0; /* only for json-c, which wants a string */
-        add_member(object, name, make_value(p));
-        *end = '"';
-    }
-    return object;
+    if (!expect(r, '"'))
+        return false;
+    const uint8_t *from = r->scan.p + 1;
+    if (!scan_string(&r->scan, is_name))
+        return false;
+    const uint8_t *end = r->scan.p - 1;
+    *ret = r->scan.escapes ? unescape(r, (struct name){from, end})
+                           : (struct json_string){from, (size_t)(end - from)};
+    return true;
 }
 
-static struct json_object *make_array(char **p)
+bool json_read_name(struct json_reader *r, struct json_string *ret_name)
 {
-    struct json_object *array = json_object_new_array();
-    while (next_item(p, ']'))
-        json_object_array_add(array, make_value(p));
-    return array;
+    if (!json_read_more(r, '}') || !read_string(r, true, ret_name) || !expect(r, ':'))
+        return false;
+    r->scan.p++;
+    return true;
 }
 
-static struct json_object *make_string(char **p)
+bool json_read_string(struct json_reader *r, struct json_string *ret_string)
 {
-    char *from = *p + 1, *end = strchr(from, '"');
-    *p = end + 1;
-    return json_object_new_string_len(from, (int)(end - from));
+    return read_string(r, false, ret_string);
 }
 
-static struct json_object *make_value(char **p)
+bool json_read_end(struct json_reader *r)
 {
-    skip_blanks(p);
-    return **p == '{' ? make_object(p) : **p == '[' ? make_array(p) : make_string(p);
+    return expect(r, -1);
 }
 
-/* Any text, by json-c. */
-static int parse(const struct buf *text, struct json_in_error *ret_error,
-                 struct json_object **ret_value)
-{
-    struct json_tokener *t = json_tokener_new_ex(LIMIT_JSON_DEPTH + 2);
-    json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    /* With its NUL, so that a number at the end is known to be complete. */
-    struct json_object *value =
-        json_tokener_parse_ex(t, (const char *)text->data, (int)text->len + 1);
-    enum json_tokener_error err = json_tokener_get_error(t);
-    size_t at = json_tokener_get_parse_end(t);
-    json_tokener_free(t);
-    if (err == json_tokener_success) {
-        *ret_value = value;
-        return 0;
-    }
-    json_object_put(value);
-    *ret_error = (struct json_in_error){json_tokener_error_desc(err), at};
-    return ERR_INVALID;
-}
+/* ---- any value ---- */
 
 int json_in_parse(struct buf *text, struct json_in_error *ret_error, struct json_object **ret_value)
 {
-    bool plain;
-    int err = check(buf_str(text), text->len, &plain, ret_error);
+    int err = json_in_check(buf_str(text), text->len, ret_error);
     if (err)
         return err;
     if (text->len >= INT_MAX) {
         *ret_error = (struct json_in_error){"the text is too long", 0};
         return ERR_INVALID;
     }
-    if (!plain)
-        return parse(text, ret_error, ret_value);
-    char *p = (char *)text->data;
-    *ret_value = make_value(&p);
-    return 0;
+    struct json_tokener *t = json_tokener_new_ex(LIMIT_JSON_DEPTH + 2);
+    json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    /* With its NUL, so that a number at the end is known to be complete. */
+    struct json_object *value =
+        json_tokener_parse_ex(t, (const char *)text->data, (int)text->len + 1);
+    enum json_tokener_error parse_err = json_tokener_get_error(t);
+    size_t at = json_tokener_get_parse_end(t);
+    json_tokener_free(t);
+    if (parse_err == json_tokener_success) {
+        *ret_value = value;
+        return 0;
+    }
+    json_object_put(value);
+    *ret_error = (struct json_in_error){json_tokener_error_desc(parse_err), at};
+    return ERR_INVALID;
 }

@@ -34,7 +34,7 @@ static int write_string(struct buf *b, const uint8_t *p, size_t len, const char 
     size_t before = b->len, i = 0, run = 0;
     char room[8];
     buf_reserve(b, len + 2);
-    buf_append(b, "\"", 1);
+    b->data[b->len++] = '"';
     while ((i += utf8_plain_len(p + i, len - i)) < len) {
         size_t n = utf8_char_len(p + i, len - i);
         const char *instead = n == 0 ? replacement : n == 1 ? escape_of(p[i], room) : "";

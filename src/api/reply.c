@@ -111,13 +111,25 @@ void reply_api_err(struct http_exchange *x, unsigned status, const char *name, c
     reply_text(x, status, "{\"APIError\":", name, "}", text);
 }
 
+static void refuse_json(struct http_exchange *x, const struct json_in_error *error)
+{
+    reply_bad_request(x, "%s, at byte %zu", error->what, error->at);
+}
+
 bool reply_read_json(struct http_exchange *x)
 {
     struct json_in_error error;
     if (json_in_parse(&x->body, &error, &x->json) == 0)
         return true;
-    reply_bad_request(x, "%s, at byte %zu", error.what, error.at);
+    refuse_json(x, &error);
     return false;
+}
+
+void reply_malformed(struct http_exchange *x)
+{
+    struct json_in_error error;
+    if (json_in_check(x->body.data, x->body.len, &error) != 0)
+        refuse_json(x, &error);
 }
 
 static void reply_uninitialized(struct http_exchange *x)

@@ -29,6 +29,9 @@ void reply_v1_err(struct http_exchange *x, unsigned status, const char *name, co
 
 /* The body as JSON in x->json, NULL being null; false: it is none, and 400 is answered. */
 bool reply_read_json(struct http_exchange *x);
+/* After a body was refused that was not as expected: when it is no JSON at all, that is answered
+ * instead. */
+void reply_malformed(struct http_exchange *x);
 
 /* What x->request->err means to any client, whatever was asked. */
 void reply_node_error(struct http_exchange *x);

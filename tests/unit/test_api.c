@@ -70,6 +70,15 @@ static void test_write_text_of_all_kinds_comes_back_unchanged(void **state)
     check(f, "POST", "/read", "\"a\\u0000b\"", 200,
           "{\"Ok\":\"x\\u0000\xf0\x9f\x98\x80\xe2\x82\xac\\\"\\\\\\n\"}");
     check(f, "POST", "/read", "\"a\"", 404, "{\"Err\":\"KeyNotFound\"}");
+    check(f, "POST", "/write",
+          "{\"\\u0042atch\":[{\"Set\":{\"ke\\u0079\":\"\\u00e9\",\"value\":\"\\/1\"}},"
+          "{\"Set\":{\"value\":\"\\ud83d\\ude00\",\"key\":\"b\"}},"
+          "{\"Delete\":{\"key\":\"\xc3\xa9\"}}]}",
+          200,
+          "{\"Ok\":{\"log_id\":" LOGID(
+              1, ID1, 3) ",\"data\":{\"value\":[\"/1\",\"\xf0\x9f\x98\x80\",\"/1\"]},"
+                         "\"membership\":null}}");
+    check(f, "POST", "/read", "\"\\u0062\"", 200, "{\"Ok\":\"\xf0\x9f\x98\x80\"}");
 }
 
 static void test_value_not_utf8_is_told_and_never_garbled(void **state)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <json-c/json_tokener.h>
+#include <json-c/linkhash.h>
 
 #include "api/json_in.h"
 #include "api/json_out.h"
@@ -131,28 +132,6 @@ static void test_json_in_well_formed_text_is_read(void **state)
                                        "{\"\\\\u0000\":1}"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         json_object_put(parse(good[i], strlen(good[i])));
-}
-
-/* It is read without json-c's parser. */
-static void test_json_in_plain_text_means_what_json_c_finds_in_it(void **state)
-{
-    (void)state;
-    static const char *const plain[] = {
-        "{}",
-        " [ ] ",
-        "\"\"",
-        "\r\n\t[ \"a\" , [ ],{ },[[\"b\"]] ]\n",
-        "{\"Set\":{\"key\":\"k:{,}\",\"value\":\"[\xc3\xa9\x7f]\"}}",
-        " { \"Batch\" : [ { \"Delete\" : { \"key\" : \"a\" } } , {\"\":{}} ] } "};
-    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
-        struct json_object *value = parse(plain[i], strlen(plain[i]));
-        struct json_object *expected = json_tokener_parse(plain[i]);
-        assert_non_null(expected);
-        if (!json_object_equal(value, expected))
-            fail_msg("%s became %s", plain[i], json_object_to_json_string(value));
-        json_object_put(value);
-        json_object_put(expected);
-    }
 }
 
 static void test_json_in_strings_keep_every_character(void **state)
@@ -301,6 +280,157 @@ static void test_json_in_random_texts_hold_the_property(void **state)
     assert_true(accepted > 1000 && rejected > 1000);
 }
 
+/* ---- read value by value ---- */
+
+static struct json_object *string_object(const struct json_string *s)
+{
+    return json_object_new_string_len((const char *)s->p, (int)s->len);
+}
+
+/* An array of objects of strings; NULL when it is none. */
+static struct json_object *read_table(struct buf *text)
+{
+    struct json_object *table = json_object_new_array();
+    struct json_string name, value;
+    struct json_reader r;
+    json_reader_init(&r, text);
+    (void)json_read_open(&r, '[');
+    while (json_read_more(&r, ']')) {
+        struct json_object *row = json_object_new_object();
+        json_object_array_add(table, row);
+        (void)json_read_open(&r, '{');
+        while (json_read_name(&r, &name) && json_read_string(&r, &value)) {
+            char text_of_name[40];
+            snprintf(text_of_name, sizeof text_of_name, "%.*s", (int)name.len, (char *)name.p);
+            json_object_object_add(row, text_of_name, string_object(&value));
+        }
+    }
+    if (!json_read_end(&r)) {
+        json_object_put(table);
+        table = NULL;
+    }
+    json_reader_free(&r);
+    return table;
+}
+
+static bool is_table(struct json_object *value)
+{
+    if (!json_object_is_type(value, json_type_array))
+        return false;
+    for (size_t i = 0; i < json_object_array_length(value); i++) {
+        struct json_object *row = json_object_array_get_idx(value, i);
+        if (!json_object_is_type(row, json_type_object))
+            return false;
+        json_object_object_foreach(row, name, field)
+        {
+            (void)name;
+            if (!json_object_is_type(field, json_type_string))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* What is read value by value is what is there; but for names that come twice, which the reader
+ * leaves to others, it takes what the scan takes. */
+static bool check_table(struct buf *text)
+{
+    struct json_in_error error;
+    struct json_object *value = NULL, *table = read_table(text);
+    int err = json_in_parse(text, &error, &value);
+    bool expected = err == 0 && is_table(value);
+    if (expected && !json_object_equal(table, value))
+        fail_msg("%s became %s", buf_str(text), json_object_to_json_string(table));
+    if (!expected && table && strcmp(error.what, "the same member twice") != 0)
+        fail_msg("%s was taken for %s", buf_str(text), json_object_to_json_string(table));
+    json_object_put(table);
+    json_object_put(value);
+    return expected;
+}
+
+static void generate_table(struct rng *rng, struct buf *b)
+{
+    static const char *const spaces[] = {"", "", "", " ", "\r\n\t"};
+    static const char *const strings[] = {"",
+                                          "v",
+                                          "a longer one, with {}[]:,",
+                                          "\\u0000\\u00e9\\n",
+                                          "\\ud83d\\ude00\\\\\\\"\\/",
+                                          "\xe2\x82\xac\x7f",
+                                          "mixed \\u20ac and \xf0\x9f\x98\x80"};
+#define ANY(of) of[rng_range(rng, 0, sizeof of / sizeof *of - 1)]
+    unsigned n_rows = (unsigned)rng_range(rng, 0, 4);
+    buf_printf(b, "%s[", ANY(spaces));
+    for (unsigned i = 0; i < n_rows; i++) {
+        unsigned n_fields = (unsigned)rng_range(rng, 0, 3);
+        buf_printf(b, "%s%s{%s", i ? "," : "", ANY(spaces), ANY(spaces));
+        for (unsigned k = 0; k < n_fields; k++)
+            buf_printf(b, "%s%s\"%s%u\"%s:%s\"%s\"%s", k ? "," : "", ANY(spaces),
+                       k % 2 ? "\\u006e\\u00e9" : "n", k, ANY(spaces), ANY(spaces), ANY(strings),
+                       ANY(spaces));
+        buf_printf(b, "}%s", ANY(spaces));
+    }
+    buf_printf(b, "]%s", ANY(spaces));
+#undef ANY
+}
+
+static void test_json_reader_takes_what_the_scan_takes(void **state)
+{
+    (void)state;
+    struct rng rng = {20261123};
+    static const char alphabet[] = "{}[]\",:\\u001n \n\xe9\x80";
+    unsigned n_read = 0, n_refused = 0;
+    for (int i = 0; i < 20000; i++) {
+        struct buf b = BUF_INIT;
+        generate_table(&rng, &b);
+        assert_true(check_table(&b));
+        for (uint64_t k = rng_range(&rng, 1, 2); k > 0; k--)
+            b.data[rng_range(&rng, 0, b.len - 1)] =
+                (uint8_t)alphabet[rng_range(&rng, 0, sizeof alphabet - 2)];
+        *(check_table(&b) ? &n_read : &n_refused) += 1;
+        b.len = rng_range(&rng, 0, b.len - 1);
+        (void)check_table(&b);
+        buf_free(&b);
+    }
+    assert_true(n_read > 1000 && n_refused > 1000);
+}
+
+static void test_json_reader_refuses_everything_after_a_mistake(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    struct json_string untouched = {(const uint8_t *)"x", 1}, s = untouched;
+    struct json_reader r;
+    buf_append_str(&b, "[7,\"a\"]");
+    json_reader_init(&r, &b);
+    assert_true(json_read_open(&r, '['));
+    assert_true(json_read_more(&r, ']'));
+    assert_false(json_read_string(&r, &s));
+    assert_false(json_read_more(&r, ']'));
+    assert_false(json_read_open(&r, '7'));
+    assert_false(json_read_end(&r));
+    assert_ptr_equal(s.p, untouched.p);
+    json_reader_free(&r);
+    buf_free(&b);
+}
+
+/* Eight bytes at a time or one, wherever the odd one is. */
+static void test_utf8_plain_len_ends_at_the_first_byte_that_is_not(void **state)
+{
+    (void)state;
+    uint8_t text[40];
+    for (unsigned c = 0; c < 256; c++)
+        for (size_t at = 0; at < sizeof text; at++) {
+            memset(text, '~', sizeof text);
+            if (at + 1 < sizeof text)
+                text[at + 1] = 0xff;
+            text[at] = (uint8_t)c;
+            bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+            assert_int_equal(utf8_plain_len(text, sizeof text), at + plain);
+            assert_int_equal(utf8_plain_len(text, at), at);
+        }
+}
+
 static void test_utf8_agrees_with_the_standard_on_every_code_point(void **state)
 {
     (void)state;
@@ -399,12 +529,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_in_malformed_text_is_refused_with_its_place),
         cmocka_unit_test(test_json_in_well_formed_text_is_read),
-        cmocka_unit_test(test_json_in_plain_text_means_what_json_c_finds_in_it),
         cmocka_unit_test(test_json_in_strings_keep_every_character),
         cmocka_unit_test(test_json_in_depth_at_the_limit_is_read_and_beyond_refused),
         cmocka_unit_test(test_json_in_too_many_members_are_refused),
         cmocka_unit_test(test_json_in_too_many_values_are_refused),
         cmocka_unit_test(test_json_in_random_texts_hold_the_property),
+        cmocka_unit_test(test_json_reader_takes_what_the_scan_takes),
+        cmocka_unit_test(test_json_reader_refuses_everything_after_a_mistake),
+        cmocka_unit_test(test_utf8_plain_len_ends_at_the_first_byte_that_is_not),
         cmocka_unit_test(test_utf8_agrees_with_the_standard_on_every_code_point),
         cmocka_unit_test(test_json_out_strings_are_escaped),
         cmocka_unit_test(test_json_out_string_not_utf8_leaves_the_buffer_alone),
