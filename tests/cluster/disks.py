@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 
-from harness import DAEMON, SLOW, wait_until
+from harness import DAEMON, SLOW, asan_options, wait_until
 
 FAULTS = os.path.abspath(os.environ.get(
     "CRABCLUSTER_FAULTS", os.path.join(os.path.dirname(DAEMON), "tests/storage/faults.so")))
@@ -32,8 +32,7 @@ class Fault:
         self.arm_file = os.path.join(node.directory, f"arm-{time.monotonic_ns()}")
         env = [f"LD_PRELOAD={FAULTS}", f"FAULT={what}", f"FAULT_ARM={self.arm_file}"]
         # A sanitizer wants to be loaded first, and need not be.
-        env.append("ASAN_OPTIONS=" + ":".join(
-            filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"])))
+        env.append(asan_options("verify_asan_link_order=0"))
         node.wrapper = ["env", *env]
 
     def arm(self):

@@ -124,6 +124,12 @@ def raw_exchange(addr, data, timeout=5 * SLOW):
     return received
 
 
+def asan_options(more):
+    """For the wrapper of a node, of interest under the address sanitizer only: options
+    beside those of the environment."""
+    return "ASAN_OPTIONS=" + ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), more]))
+
+
 # ---- ports and waiting ----
 
 
