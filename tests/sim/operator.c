@@ -208,7 +208,8 @@ static bool is_as_asked(const struct raft_config *c, const struct node_request *
 static void check_done(struct sim *s, const struct call *c)
 {
     struct raft_config config;
-    bool found = c->request->type == NODE_INIT;
+    /* Leadership is handed over in any configuration, joint ones too. */
+    bool found = c->request->type == NODE_INIT || c->request->type == NODE_TRANSFER;
     for (uint64_t i = s->n_log; i-- > 0 && !found;) {
         const struct raft_entry *e = s->log[i].entry;
         if (e->type != RAFT_ENTRY_CONFIG || raft_config_decode(e->data, e->len, &config) != 0)
