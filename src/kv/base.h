@@ -37,6 +37,9 @@ struct kv_base_view_ops {
     /* NOT_FOUND (so for tombstones too) and the errors above; *ret_value is untouched then. The
      * value is borrowed until the next get of this view or its close. */
     int (*get)(struct kv_base_view *view, const void *key, size_t len, struct kv_value *ret_value);
+    /* Brings what get() of these keys will look at into the processor's cache, as far as that is
+     * easily known. At most KV_PREFETCH_MAX. */
+    void (*prefetch)(struct kv_base_view *view, const struct kv_bytes keys[], unsigned n);
     /* Over the live keys; tombstones may come too and are left out by who reads. Never NULL, owned
      * by the caller; any number at a time; to be closed before the view. */
     struct kv_cursor *(*cursor)(struct kv_base_view *view);

@@ -82,6 +82,8 @@ void entry_finish(struct kv *kv);
  * until the next find or end of the batch. */
 MUST_CHECK int records_find(struct kv *kv, const void *key, size_t key_len,
                             struct memtable_place *ret_place, struct kv_value *ret_value);
+/* records_find() of these keys is about to come: fetches what it looks at. */
+void records_prefetch(struct kv *kv, const struct kv_bytes keys[], unsigned n);
 /* Writes a record, which may be a tombstone, at its place in the active memtable instead of the
  * live value that was found there or below; NULL: there was none. Every change goes through here:
  * it keeps the counts and the digest. */

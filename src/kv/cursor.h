@@ -33,6 +33,13 @@ struct kv_record {
     struct kv_value value; /* borrowed likewise */
 };
 
+/* Borrowed: of a key, say, or of a command. */
+struct kv_bytes {
+    const void *p;
+    size_t len;
+};
+#define KV_PREFETCH_MAX 32 /* so many keys or commands are fetched ahead at a time, at most */
+
 /* Used by one thread at a time, not necessarily the one that made it. Keys are
  * ordered by memcmp(), a prefix before what it begins; each comes once. */
 struct kv_cursor {
@@ -86,7 +93,7 @@ static inline void kv_cursor_close(struct kv_cursor **c)
  * newest source that has one. Takes the sources (at least 1, at most
  * KV_MERGE_MAX): they close with it. Without keep_deleted, keys whose newest
  * record is a tombstone are left out. The first error of a source is its own. */
-#define KV_MERGE_MAX 16
+#define KV_MERGE_MAX 40
 struct kv_cursor *kv_merge_new(struct kv_cursor *const sources[], unsigned n, bool keep_deleted);
 
 #endif

@@ -55,18 +55,18 @@ static int check_answer_fits(struct kv *kv, const struct kv_command_reader *comm
  * the work (measured: a gain from 30,000 keys on, a factor of two with a million). */
 static bool prefetch_pays(const struct kv *kv)
 {
-    return memtable_keys(kv->active) >= PREFETCH_KEYS_MIN;
+    return kv->n_keys >= PREFETCH_KEYS_MIN;
 }
 
 /* What the next operations of a batch will look at. */
-static void prefetch_ops(const struct kv *kv, struct bytes_reader ops)
+static void prefetch_ops(struct kv *kv, struct bytes_reader ops)
 {
-    struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
+    struct kv_bytes keys[KV_PREFETCH_MAX];
     unsigned n = 0;
     struct kv_op op;
-    while (n < MEMTABLE_PREFETCH_MAX && kv_op_next(&ops, &op))
-        keys[n++] = (struct memtable_key){op.key, op.key_len};
-    memtable_prefetch(kv->active, keys, n);
+    while (n < KV_PREFETCH_MAX && kv_op_next(&ops, &op))
+        keys[n++] = (struct kv_bytes){op.key, op.key_len};
+    records_prefetch(kv, keys, n);
 }
 
 /* Only Sets leave no bytes. */
@@ -84,7 +84,7 @@ static int carry_out(struct kv *kv, struct kv_command_reader *command,
     bool prefetch = command->kind == KV_BATCH && prefetch_pays(kv);
     buf_clear(&kv->answer);
     for (size_t i = 0; i < command->n_ops; i++) {
-        if (prefetch && i % MEMTABLE_PREFETCH_MAX == 0)
+        if (prefetch && i % KV_PREFETCH_MAX == 0)
             prefetch_ops(kv, command->ops);
         ASSERT(kv_op_next(&command->ops, &op));
         if (op.type == KV_OP_REMOVE_PREFIX) { /* the only one of its command */
@@ -208,18 +208,18 @@ static int apply_command(struct kv *kv, const void *command, size_t len,
 /* A batch does it itself. */
 void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n)
 {
-    struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
+    struct kv_bytes keys[KV_PREFETCH_MAX];
     unsigned n_keys = 0;
     struct kv_command_reader reader;
     struct kv_op op;
     if (!prefetch_pays(kv))
         return;
-    for (unsigned i = 0; i < n && n_keys < MEMTABLE_PREFETCH_MAX; i++)
+    for (unsigned i = 0; i < n && n_keys < KV_PREFETCH_MAX; i++)
         if (kv_command_peek(commands[i].p, commands[i].len, &reader) == 0 &&
             reader.kind == KV_SINGLE && kv_op_next(&reader.ops, &op))
-            keys[n_keys++] = (struct memtable_key){op.key, op.key_len};
+            keys[n_keys++] = (struct kv_bytes){op.key, op.key_len};
     if (n_keys > 1)
-        memtable_prefetch(kv->active, keys, n_keys);
+        records_prefetch(kv, keys, n_keys);
 }
 
 int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t len,

@@ -77,11 +77,6 @@ typedef void kv_change_fn(void *ctx, const struct kv_record *record);
 void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx);
 /* Commands that are about to be applied, with others or none between: makes that faster, and does
  * nothing else. At most KV_PREFETCH_MAX of them. */
-struct kv_bytes {
-    const void *p;
-    size_t len;
-};
-#define KV_PREFETCH_MAX 32
 void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n);
 /* So many keys in a slice, for tests; 0: the default. */
 void kv_set_slice(struct kv *kv, unsigned n_keys);

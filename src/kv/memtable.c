@@ -208,10 +208,10 @@ struct walk {
 };
 
 /* A step of descend(), whose result is of no matter. */
-static void step(struct walk *w, const struct memtable_key *k)
+static void step(struct walk *w, const struct kv_bytes *k)
 {
     struct memtable_node *n = follow(w->link);
-    if (n && n != w->not_below && node_compare(n, k->key, k->len) < 0) {
+    if (n && n != w->not_below && node_compare(n, k->p, k->len) < 0) {
         w->link = &n->next[w->level];
     } else {
         w->not_below = n;
@@ -230,11 +230,11 @@ static void fetch(const struct walk *w)
     }
 }
 
-void memtable_prefetch(struct memtable *m, const struct memtable_key keys[], unsigned n)
+void memtable_prefetch(struct memtable *m, const struct kv_bytes keys[], unsigned n)
 {
-    struct walk walks[MEMTABLE_PREFETCH_MAX];
+    struct walk walks[KV_PREFETCH_MAX];
     unsigned top = atomic_load_explicit(&m->height, memory_order_relaxed) - 1, n_left = n;
-    ASSERT(n <= MEMTABLE_PREFETCH_MAX);
+    ASSERT(n <= KV_PREFETCH_MAX);
     for (unsigned i = 0; i < n; i++)
         walks[i] = (struct walk){&m->head[top], NULL, top};
     while (n_left > 0) {

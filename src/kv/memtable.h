@@ -47,13 +47,9 @@ void memtable_begin(struct memtable *m, struct memtable_place *ret_place);
 bool memtable_find_on(struct memtable *m, const void *key, size_t key_len,
                       struct memtable_place *place, struct kv_record *ret_record);
 /* Brings what the search for each of these keys looks at into the processor's cache. A search alone
- * waits for one piece of memory after the other; these wait for one of each key at a time. */
-struct memtable_key {
-    const void *key;
-    size_t len;
-};
-#define MEMTABLE_PREFETCH_MAX 32
-void memtable_prefetch(struct memtable *m, const struct memtable_key keys[], unsigned n);
+ * waits for one piece of memory after the other; these wait for one of each key at a time. At most
+ * KV_PREFETCH_MAX. */
+void memtable_prefetch(struct memtable *m, const struct kv_bytes keys[], unsigned n);
 /* Adds a version of record->key at the place that was found for it; its
  * value.revision is not below any there. Copies key, value and attributes. */
 void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record);

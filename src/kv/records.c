@@ -68,6 +68,14 @@ int records_find(struct kv *kv, const void *key, size_t key_len, struct memtable
     return 0;
 }
 
+/* What is below is seldom asked when the active memtable has most of the keys. */
+void records_prefetch(struct kv *kv, const struct kv_bytes keys[], unsigned n)
+{
+    memtable_prefetch(kv->active, keys, n);
+    if (kv->base && memtable_keys(kv->active) < kv->n_keys / 2)
+        below(kv)->ops->prefetch(kv->below, keys, n);
+}
+
 int kv_get(struct kv *kv, const void *key, size_t key_len, struct kv_value *ret_value)
 {
     struct memtable_place place;

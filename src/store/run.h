@@ -103,6 +103,10 @@ MUST_CHECK int run_get(struct run *r, const void *key, size_t key_len, struct kv
  * CORRUPT: of run *ret_i. */
 MUST_CHECK int run_get_first(struct run *const runs[], unsigned n, const void *key, size_t key_len,
                              struct kv_record *ret_record, unsigned *ret_i);
+/* Brings what run_get_first() of these keys looks at into the processor's cache. Answers how many
+ * of them no run has, and these. */
+unsigned run_prefetch_keys(struct run *const runs[], unsigned n, const struct kv_bytes keys[],
+                           unsigned n_keys, struct kv_bytes ret_rest[]);
 
 /* All records, tombstones too; holds a reference of its own until it is closed.
  * Key and value stay for as long as the cursor is open, not only until it moves.

@@ -6,7 +6,8 @@
 #include "store/run_file.h"
 
 #include "base/crc32c.h"
-#include "store/run_filter.h"
+
+#define LINE_BYTES 64 /* of the processor's cache; only speed depends on it */
 
 int run_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)
 {
@@ -16,15 +17,15 @@ int run_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)
     return a_len < b_len ? -1 : a_len > b_len;
 }
 
-bool run_may_have(const struct run *r, uint32_t hash)
+bool run_may_have(const struct run *r, struct run_filter_key key)
 {
-    return r->filter_len == 0 || run_filter_has(r->filter, r->filter_len, hash);
+    return r->filter_len == 0 || run_filter_has(r->filter, r->filter_len, key);
 }
 
-void run_prefetch(const struct run *r, uint32_t hash)
+void run_prefetch(const struct run *r, struct run_filter_key key)
 {
     if (r->filter_len > 0)
-        run_filter_prefetch(r->filter, r->filter_len, hash);
+        run_filter_prefetch(r->filter, r->filter_len, key);
 }
 
 /* ---- index ---- */
@@ -57,6 +58,14 @@ uint64_t run_block_of_key(const struct run *r, const void *key, size_t len)
 }
 
 /* ---- blocks ---- */
+
+void run_block_prefetch(const struct run *r, uint64_t i)
+{
+    const uint8_t *block = r->map + run_block_offset(r, i);
+    uint64_t len = run_block_offset(r, i + 1) - run_block_offset(r, i);
+    for (uint64_t at = 0; at < len && at <= RUN_BLOCK_BYTES; at += LINE_BYTES)
+        __builtin_prefetch(block + at);
+}
 
 int run_block_read(struct run *r, uint64_t i, struct run_block *ret_block, struct buf *reason)
 {

@@ -9,6 +9,7 @@
 
 #include "base/refs.h"
 #include "store/run.h"
+#include "store/run_filter.h"
 #include "store/run_format.h"
 
 struct run {
@@ -39,11 +40,14 @@ MUST_CHECK int run_crc(struct run *r, uint64_t offset, size_t len, uint32_t star
 /* Checks all but the blocks once more, as it is in the file now. */
 MUST_CHECK int run_check_ends(struct run *r, struct buf *reason);
 
-/* Whether a key with this hash (run_filter.h) may be in the run; false: it is not, and no block
+/* Whether this key may be in the run; false: it is not, and no block
  * need be read to know. */
-bool run_may_have(const struct run *r, uint32_t hash);
+bool run_may_have(const struct run *r, struct run_filter_key key);
 /* Begins to fetch what that needs. */
-void run_prefetch(const struct run *r, uint32_t hash);
+void run_prefetch(const struct run *r, struct run_filter_key key);
+
+/* Begins to fetch block i, or the beginning of a large one. */
+void run_block_prefetch(const struct run *r, uint64_t i);
 
 /* ---- index ---- */
 

@@ -23,35 +23,37 @@ uint32_t run_filter_hash(const void *key, size_t len)
     return crc32c(0, key, len);
 }
 
-/* Where the line of a hash begins; *ret_bits: the places in it. */
-static size_t line_of(size_t len, uint32_t hash, uint64_t *ret_bits)
+struct run_filter_key run_filter_key(uint32_t hash)
 {
     struct rng rng = {hash};
-    uint64_t n_lines = len / RUN_FILTER_LINE_BYTES, line = rng_next(&rng) >> 32;
-    *ret_bits = rng_next(&rng);
-    return (size_t)(line * n_lines >> 32) * RUN_FILTER_LINE_BYTES;
+    uint32_t line = (uint32_t)(rng_next(&rng) >> 32);
+    return (struct run_filter_key){line, rng_next(&rng)};
 }
 
-void run_filter_add(uint8_t *filter, size_t len, uint32_t hash)
+/* Where its line begins. */
+static size_t line_of(size_t len, struct run_filter_key key)
 {
-    uint64_t bits;
-    uint8_t *line = filter + line_of(len, hash, &bits);
-    for (unsigned i = 0; i < RUN_FILTER_PROBES; i++, bits >>= LINE_BITS_LOG2)
-        line[bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] |= (uint8_t)(1u << (bits & 7));
+    uint64_t n_lines = len / RUN_FILTER_LINE_BYTES;
+    return (size_t)(key.line * n_lines >> 32) * RUN_FILTER_LINE_BYTES;
 }
 
-void run_filter_prefetch(const uint8_t *filter, size_t len, uint32_t hash)
+void run_filter_add(uint8_t *filter, size_t len, struct run_filter_key key)
 {
-    uint64_t bits;
-    __builtin_prefetch(filter + line_of(len, hash, &bits));
+    uint8_t *line = filter + line_of(len, key);
+    for (unsigned i = 0; i < RUN_FILTER_PROBES; i++, key.bits >>= LINE_BITS_LOG2)
+        line[key.bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] |= (uint8_t)(1u << (key.bits & 7));
 }
 
-bool run_filter_has(const uint8_t *filter, size_t len, uint32_t hash)
+void run_filter_prefetch(const uint8_t *filter, size_t len, struct run_filter_key key)
 {
-    uint64_t bits;
-    const uint8_t *line = filter + line_of(len, hash, &bits);
-    for (unsigned i = 0; i < RUN_FILTER_PROBES; i++, bits >>= LINE_BITS_LOG2)
-        if (!(line[bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] & 1u << (bits & 7)))
+    __builtin_prefetch(filter + line_of(len, key));
+}
+
+bool run_filter_has(const uint8_t *filter, size_t len, struct run_filter_key key)
+{
+    const uint8_t *line = filter + line_of(len, key);
+    for (unsigned i = 0; i < RUN_FILTER_PROBES; i++, key.bits >>= LINE_BITS_LOG2)
+        if (!(line[key.bits >> 3 & (RUN_FILTER_LINE_BYTES - 1)] & 1u << (key.bits & 7)))
             return false;
     return true;
 }

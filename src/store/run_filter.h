@@ -26,11 +26,17 @@
 size_t run_filter_bytes(uint64_t n);
 /* What of a key goes into a filter. */
 uint32_t run_filter_hash(const void *key, size_t len);
+/* The same as what it is in a filter of any size, made once for all that are asked. */
+struct run_filter_key {
+    uint32_t line; /* to be scaled to the number of lines */
+    uint64_t bits; /* places in the line, nine bits each, the lowest first */
+};
+struct run_filter_key run_filter_key(uint32_t hash);
 /* len: a multiple of the line, above 0; all bytes 0 at first. */
-void run_filter_add(uint8_t *filter, size_t len, uint32_t hash);
+void run_filter_add(uint8_t *filter, size_t len, struct run_filter_key key);
 /* Begins to fetch the line that run_filter_has() will look at. */
-void run_filter_prefetch(const uint8_t *filter, size_t len, uint32_t hash);
+void run_filter_prefetch(const uint8_t *filter, size_t len, struct run_filter_key key);
 /* False: no key with this hash was added. */
-bool run_filter_has(const uint8_t *filter, size_t len, uint32_t hash);
+bool run_filter_has(const uint8_t *filter, size_t len, struct run_filter_key key);
 
 #endif

@@ -11,13 +11,18 @@
 #include "store/run_file.h"
 #include "store/run_filter.h"
 
-static int get(struct run *r, const void *key, size_t key_len, uint32_t hash,
+static struct run_filter_key filter_key(const void *key, size_t len)
+{
+    return run_filter_key(run_filter_hash(key, len));
+}
+
+static int get(struct run *r, const void *key, size_t key_len, struct run_filter_key in_filter,
                struct kv_record *ret_record, struct buf *reason)
 {
     struct run_block block;
     struct kv_record record;
     unsigned pos = 0;
-    if (r->footer.n_blocks == 0 || !run_may_have(r, hash))
+    if (r->footer.n_blocks == 0 || !run_may_have(r, in_filter))
         return ERR_NOT_FOUND;
     int err = run_block_read(r, run_block_of_key(r, key, key_len), &block, reason);
     if (!err)
@@ -36,22 +41,51 @@ static int get(struct run *r, const void *key, size_t key_len, uint32_t hash,
 int run_get(struct run *r, const void *key, size_t key_len, struct kv_record *ret_record,
             struct buf *reason)
 {
-    return get(r, key, key_len, run_filter_hash(key, key_len), ret_record, reason);
+    return get(r, key, key_len, filter_key(key, key_len), ret_record, reason);
+}
+
+static void prefetch(struct run *const runs[], unsigned n, struct run_filter_key key)
+{
+    for (unsigned i = 0; i < n; i++)
+        run_prefetch(runs[i], key);
 }
 
 /* Each filter costs a cache miss: all of them at once cost little more than one. */
 int run_get_first(struct run *const runs[], unsigned n, const void *key, size_t key_len,
                   struct kv_record *ret_record, unsigned *ret_i)
 {
-    uint32_t hash = run_filter_hash(key, key_len);
+    struct run_filter_key in_filter = filter_key(key, key_len);
     int err = ERR_NOT_FOUND;
-    for (unsigned i = 0; i < n; i++)
-        run_prefetch(runs[i], hash);
+    prefetch(runs, n, in_filter);
     for (unsigned i = 0; i < n && err == ERR_NOT_FOUND; i++) {
-        err = get(runs[i], key, key_len, hash, ret_record, NULL);
+        err = get(runs[i], key, key_len, in_filter, ret_record, NULL);
         *ret_i = i;
     }
     return err;
+}
+
+/* False: no run has the key. */
+static bool prefetch_block(struct run *const runs[], unsigned n, const struct kv_bytes *key)
+{
+    struct run_filter_key in_filter = filter_key(key->p, key->len);
+    for (unsigned i = 0; i < n; i++)
+        if (runs[i]->footer.n_blocks > 0 && run_may_have(runs[i], in_filter)) {
+            run_block_prefetch(runs[i], run_block_of_key(runs[i], key->p, key->len));
+            return true;
+        }
+    return false;
+}
+
+unsigned run_prefetch_keys(struct run *const runs[], unsigned n, const struct kv_bytes keys[],
+                           unsigned n_keys, struct kv_bytes ret_rest[])
+{
+    unsigned n_rest = 0;
+    for (unsigned i = 0; i < n_keys; i++)
+        prefetch(runs, n, filter_key(keys[i].p, keys[i].len));
+    for (unsigned i = 0; i < n_keys; i++)
+        if (!prefetch_block(runs, n, &keys[i]))
+            ret_rest[n_rest++] = keys[i];
+    return n_rest;
 }
 
 /* ---- cursor ---- */
@@ -171,7 +205,7 @@ static int verify_block(struct run *r, uint64_t i, struct tally *tally, struct b
             break;
         if (run_key_compare(record.key, record.key_len, last, last_len) < least)
             return run_damaged(r, reason, block.offset, "the keys of a block are out of order");
-        if (!run_may_have(r, run_filter_hash(record.key, record.key_len)))
+        if (!run_may_have(r, filter_key(record.key, record.key_len)))
             return run_damaged(r, reason, r->footer.filter_offset, "its filter lacks a key");
         least = 1;
         last = record.key;

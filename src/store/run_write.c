@@ -327,7 +327,7 @@ static uint32_t emit_filter(struct run_writer *w)
     for (size_t i = 0; i < n; i++) {
         uint32_t hash;
         memcpy(&hash, w->hashes.data + i * sizeof hash, sizeof hash);
-        run_filter_add(filter, len, hash);
+        run_filter_add(filter, len, run_filter_key(hash));
     }
     uint32_t crc = crc32c(0, filter, len);
     emit(w, filter, len);

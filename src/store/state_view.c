@@ -191,6 +191,17 @@ static int view_get(struct kv_base_view *view, const void *key, size_t len,
     return err;
 }
 
+static void view_prefetch(struct kv_base_view *view, const struct kv_bytes keys[], unsigned n)
+{
+    struct state_view *v = state_view_of(view);
+    struct kv_bytes rest[KV_PREFETCH_MAX];
+    unsigned n_rest = run_prefetch_keys(v->runs, v->n_runs, keys, n, rest);
+    pthread_mutex_lock(&v->lock);
+    if (v->txn && n_rest > 1)
+        (void)state_fetch_ahead(v, rest, n_rest);
+    pthread_mutex_unlock(&v->lock);
+}
+
 /* ---- the cursor over LMDB ---- */
 
 struct db_cursor {
@@ -346,7 +357,8 @@ static void view_close(struct kv_base_view *view)
 
 struct kv_base_view *state_view_new(struct kv_base *base)
 {
-    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_keep, view_close};
+    static const struct kv_base_view_ops ops = {view_get, view_prefetch, view_cursor, view_keep,
+                                               view_close};
     struct state *s = (struct state *)base;
     struct state_view *v = mem_zalloc(sizeof *v);
     v->view.ops = &ops;

@@ -143,6 +143,14 @@ static int view_get(struct kv_base_view *view, const void *key, size_t len,
     return 0;
 }
 
+static void view_prefetch(struct kv_base_view *view, const struct kv_bytes keys[], unsigned n)
+{
+    struct view *v = (struct view *)view;
+    ASSERT(n <= KV_PREFETCH_MAX);
+    for (unsigned i = 0; i < n; i++)
+        (void)first_not_below(v->generation, keys[i].p, keys[i].len);
+}
+
 static void view_close(struct kv_base_view *view)
 {
     struct view *v = (struct view *)view;
@@ -235,7 +243,7 @@ static void base_unref(struct kv_base *base)
 
 static struct kv_base_view *base_view(struct kv_base *base)
 {
-    static const struct kv_base_view_ops ops = {view_get, view_cursor, view_keep, view_close};
+    static const struct kv_base_view_ops ops = {view_get, view_prefetch, view_cursor, view_keep, view_close};
     struct mem_base *b = (struct mem_base *)base;
     struct view *v = mem_zalloc(sizeof *v);
     v->view.ops = &ops;

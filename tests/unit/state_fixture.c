@@ -350,9 +350,24 @@ static void check_value(unsigned i, const struct model_key *m, const struct kv_v
         assert_memory_equal(v->attrs, attrs, v->attrs_len);
 }
 
+/* Of these keys and those that follow on them, which changes nothing. */
+static void prefetch(struct kv_base_view *view, unsigned first)
+{
+    uint8_t names[KV_PREFETCH_MAX][LIMIT_KEY_BYTES];
+    struct kv_bytes keys[KV_PREFETCH_MAX];
+    unsigned n = 0;
+    for (unsigned i = first; i < MODEL_KEYS && n < KV_PREFETCH_MAX; i++, n++) {
+        const uint8_t *key = fixture_key(i, &keys[n].len);
+        keys[n].p = memcpy(names[n], key, keys[n].len);
+    }
+    view->ops->prefetch(view, keys, n);
+}
+
 static void check_gets(struct kv_base_view *view, const struct model_key *model)
 {
     for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        if (i % KV_PREFETCH_MAX == 0)
+            prefetch(view, i);
         size_t len;
         struct kv_value v;
         const uint8_t *key = fixture_key(i, &len);

@@ -158,21 +158,21 @@ static void test_memtable_prefetch_changes_nothing(void **state)
 {
     (void)state;
     struct memtable *m = memtable_new();
-    struct memtable_key keys[MEMTABLE_PREFETCH_MAX];
-    char texts[MEMTABLE_PREFETCH_MAX][8];
-    for (unsigned i = 0; i < MEMTABLE_PREFETCH_MAX; i++) {
+    struct kv_bytes keys[KV_PREFETCH_MAX];
+    char texts[KV_PREFETCH_MAX][8];
+    for (unsigned i = 0; i < KV_PREFETCH_MAX; i++) {
         snprintf(texts[i], sizeof texts[i], "%c%02u", i % 2 ? 'm' : 'a' + (int)i % 26, i);
-        keys[i] = (struct memtable_key){texts[i], i == 5 ? 0 : strlen(texts[i])};
+        keys[i] = (struct kv_bytes){texts[i], i == 5 ? 0 : strlen(texts[i])};
     }
-    memtable_prefetch(m, keys, MEMTABLE_PREFETCH_MAX);
-    for (unsigned i = 0; i < MEMTABLE_PREFETCH_MAX; i += 3) {
+    memtable_prefetch(m, keys, KV_PREFETCH_MAX);
+    for (unsigned i = 0; i < KV_PREFETCH_MAX; i += 3) {
         uint64_t bytes = memtable_bytes(m);
         memtable_prefetch(m, keys, i);
         assert_int_equal(memtable_bytes(m), bytes);
         put(m, texts[i], texts[i], i + 1);
     }
-    memtable_prefetch(m, keys, MEMTABLE_PREFETCH_MAX);
-    for (unsigned i = 0; i < MEMTABLE_PREFETCH_MAX; i++)
+    memtable_prefetch(m, keys, KV_PREFETCH_MAX);
+    for (unsigned i = 0; i < KV_PREFETCH_MAX; i++)
         assert_string_equal(get_at(m, texts[i], 100), i % 3 ? "NOT_FOUND" : texts[i]);
     memtable_unref(&m);
 }
@@ -248,6 +248,67 @@ static void test_merge_gives_each_key_once_from_the_newest_source(void **state)
     }
     for (unsigned i = 0; i < 3; i++)
         memtable_unref(&m[i]);
+}
+
+#define MANY_KEYS 300
+
+/* What a merge gives from `from` on is what the model says: of each key the newest source's. */
+static void check_many(struct kv_cursor *c, unsigned from, bool keep,
+                       const unsigned newest[MANY_KEYS], const bool deleted[MANY_KEYS])
+{
+    struct kv_record r;
+    char key[8], value[8];
+    snprintf(key, sizeof key, "%03u", from);
+    int err = kv_cursor_seek(c, key, from ? 3 : 0, &r);
+    for (unsigned k = from; k < MANY_KEYS; k++) {
+        if (newest[k] == KV_MERGE_MAX || (deleted[k] && !keep))
+            continue;
+        snprintf(key, sizeof key, "%03u", k);
+        snprintf(value, sizeof value, "%u", newest[k]);
+        assert_int_equal(err, 0);
+        assert_int_equal(r.key_len, 3);
+        assert_memory_equal(r.key, key, 3);
+        assert_int_equal(r.deleted, deleted[k]);
+        assert_int_equal(r.value.len, deleted[k] ? 0 : strlen(value));
+        assert_memory_equal(r.value.data, value, r.value.len);
+        err = kv_cursor_next(c, &r);
+    }
+    assert_int_equal(err, ERR_NOT_FOUND);
+}
+
+static void test_merge_of_as_many_as_may_be_is_as_one(void **state)
+{
+    (void)state;
+    struct rng rng = {7};
+    for (unsigned round = 0; round < 60; round++) {
+        unsigned n = 1 + (unsigned)(rng_next(&rng) % KV_MERGE_MAX), newest[MANY_KEYS];
+        bool deleted[MANY_KEYS] = {false}, keep = round % 2;
+        struct memtable *m[KV_MERGE_MAX];
+        struct kv_cursor *sources[KV_MERGE_MAX];
+        for (unsigned k = 0; k < MANY_KEYS; k++)
+            newest[k] = KV_MERGE_MAX;
+        for (unsigned i = n; i-- > 0;) { /* the oldest first */
+            m[i] = memtable_new();
+            for (unsigned k = 0; k < MANY_KEYS; k++) {
+                char key[8], value[8];
+                if (rng_next(&rng) % (round % 3 ? n + 1 : 2) != 0)
+                    continue;
+                newest[k] = i;
+                deleted[k] = rng_next(&rng) % 4 == 0;
+                snprintf(key, sizeof key, "%03u", k);
+                snprintf(value, sizeof value, "%u", i);
+                put(m[i], key, deleted[k] ? NULL : value, 1);
+            }
+            sources[i] = memtable_cursor(m[i], MEMTABLE_NEWEST);
+        }
+        struct kv_cursor *c = kv_merge_new(sources, n, keep);
+        check_many(c, 0, keep, newest, deleted);
+        for (unsigned i = 0; i < 10; i++)
+            check_many(c, (unsigned)(rng_next(&rng) % MANY_KEYS), keep, newest, deleted);
+        kv_cursor_close(&c);
+        for (unsigned i = 0; i < n; i++)
+            memtable_unref(&m[i]);
+    }
 }
 
 static void test_merge_passes_the_error_of_a_source_on(void **state)
@@ -457,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_memtable_bytes_are_what_it_has_allocated),
         cmocka_unit_test(test_memtable_lives_as_long_as_a_reference),
         cmocka_unit_test(test_merge_gives_each_key_once_from_the_newest_source),
+        cmocka_unit_test(test_merge_of_as_many_as_may_be_is_as_one),
         cmocka_unit_test(test_merge_passes_the_error_of_a_source_on),
         cmocka_unit_test(test_views_beside_the_writer_see_one_index_each),
     };

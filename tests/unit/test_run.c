@@ -137,7 +137,7 @@ static void test_run_tombstones_and_bytes_are_counted(void **state)
     struct run *r = opened(&bytes);
     assert_int_equal(run_info(r).n_deleted, 100);
     assert_int_equal(run_info(r).content_bytes, 700 * 21 + 600 * 32);
-    assert_in_range(run_info(r).n_blocks, 9, 13);
+    assert_in_range(run_info(r).n_blocks, 36, 52);
     run_unref(&r);
     buf_free(&bytes);
 }
@@ -393,6 +393,11 @@ static void test_run_stream_stops_at_the_first_error_of_its_sink(void **state)
 
 /* ---- filter ---- */
 
+static struct run_filter_key filter_key(uint64_t key)
+{
+    return run_filter_key(run_filter_hash(&key, sizeof key));
+}
+
 static void test_run_filter_has_every_key_that_was_added(void **state)
 {
     (void)state;
@@ -404,11 +409,11 @@ static void test_run_filter_has_every_key_that_was_added(void **state)
         assert_true(len <= sizeof filter && len >= n * RUN_FILTER_BITS_PER_KEY / 8);
         memset(filter, 0, len);
         for (uint64_t key = 0; key < n; key++)
-            run_filter_add(filter, len, run_filter_hash(&key, sizeof key));
+            run_filter_add(filter, len, filter_key(key));
         for (uint64_t key = 0; key < n; key++)
-            assert_true(run_filter_has(filter, len, run_filter_hash(&key, sizeof key)));
+            assert_true(run_filter_has(filter, len, filter_key(key)));
         for (uint64_t key = n; key < n + 100000; key++)
-            absent += !run_filter_has(filter, len, run_filter_hash(&key, sizeof key));
+            absent += !run_filter_has(filter, len, filter_key(key));
         assert_true(absent > 97500);
     }
 }
@@ -494,7 +499,9 @@ static void test_run_get_first_takes_the_newest_run_that_has_the_key(void **stat
     run_sample_make(numbered, 300, &bytes[2]);
     for (unsigned i = 0; i < 3; i++)
         runs[i] = opened(&bytes[i]);
-    memset(bytes[2].data + RUN_HEADER_BYTES, 0xee, 100);
+    struct run_footer footer;
+    assert_true(run_footer_decode(bytes[2].data + bytes[2].len - RUN_FOOTER_BYTES, &footer));
+    memset(bytes[2].data + RUN_HEADER_BYTES, 0xee, footer.meta_offset - RUN_HEADER_BYTES);
     for (uint64_t i = 0; i < 200; i++) {
         struct kv_record sought = numbered(i);
         assert_int_equal(run_get_first(runs, 3, sought.key, sought.key_len, &found, &at), 0);
@@ -509,6 +516,35 @@ static void test_run_get_first_takes_the_newest_run_that_has_the_key(void **stat
     assert_int_equal(at, 2);
     assert_int_equal(run_get_first(runs, 0, below.key, 4, &found, &at), ERR_NOT_FOUND);
     for (unsigned i = 0; i < 3; i++) {
+        run_unref(&runs[i]);
+        buf_free(&bytes[i]);
+    }
+}
+
+static void test_run_prefetch_keys_leaves_those_that_no_run_has(void **state)
+{
+    (void)state;
+    struct buf bytes[2] = {BUF_INIT, BUF_INIT};
+    struct run *runs[2];
+    char names[KV_PREFETCH_MAX][32];
+    struct kv_bytes keys[KV_PREFETCH_MAX], rest[KV_PREFETCH_MAX];
+    run_sample_make(numbered_later, 100, &bytes[0]);
+    run_sample_make(numbered, 200, &bytes[1]);
+    for (unsigned i = 0; i < 2; i++)
+        runs[i] = opened(&bytes[i]);
+    for (unsigned i = 0; i < KV_PREFETCH_MAX; i++) { /* every second one is in none */
+        struct kv_record r = numbered(i % 2 ? 100000 + i : i * 6);
+        assert_true(r.key_len <= sizeof names[i]);
+        memcpy(names[i], r.key, r.key_len);
+        keys[i] = (struct kv_bytes){names[i], r.key_len};
+    }
+    unsigned n = run_prefetch_keys(runs, 2, keys, KV_PREFETCH_MAX, rest);
+    assert_in_range(n, KV_PREFETCH_MAX / 2 - 3, KV_PREFETCH_MAX / 2); /* a filter may err */
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal((size_t)((const char *)rest[i].p - names[0]) / sizeof names[0] % 2, 1);
+    assert_int_equal(run_prefetch_keys(runs, 0, keys, KV_PREFETCH_MAX, rest), KV_PREFETCH_MAX);
+    assert_int_equal(run_prefetch_keys(runs, 2, keys, 0, rest), 0);
+    for (unsigned i = 0; i < 2; i++) {
         run_unref(&runs[i]);
         buf_free(&bytes[i]);
     }
@@ -573,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_run_filter_has_every_key_that_was_added),
         cmocka_unit_test(test_run_filter_spares_the_blocks_for_absent_keys),
         cmocka_unit_test(test_run_of_many_records_has_no_filter_and_all_keys),
+        cmocka_unit_test(test_run_prefetch_keys_leaves_those_that_no_run_has),
         cmocka_unit_test(test_run_get_first_takes_the_newest_run_that_has_the_key),
         cmocka_unit_test(test_run_file_and_stream_are_the_same_bytes),
         cmocka_unit_test(test_run_file_is_made_anew_and_for_nobody_else),

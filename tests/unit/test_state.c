@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "state_fixture.h"
+#include "store/state_impl.h"
 
 static struct kv_base_view *new_view(struct state_fixture *f)
 {
@@ -49,6 +50,33 @@ static void test_run_is_read_when_added_and_after_a_restart(void **state)
     fixture_state_reopen(f);
     fixture_check(f);
     assert_int_equal(state_stats(f->state).n_runs, 3);
+}
+
+/* With other libraries or processors than are known it may find none: then say so here. */
+static void test_fetching_ahead_comes_to_every_key_of_lmdb(void **state)
+{
+    struct state_fixture *f = *state;
+    uint8_t names[KV_PREFETCH_MAX][LIMIT_KEY_BYTES];
+    struct kv_bytes keys[KV_PREFETCH_MAX];
+    unsigned n_found = 0, n_present = 0;
+    state_start(f->state);
+    fixture_add(f, 0, MODEL_KEYS - 1, 70);
+    fixture_add(f, 0, MODEL_KEYS - 1, 70);
+    fixture_wait_merged(f);
+    struct kv_base_view *view = new_view(f);
+    for (unsigned i = 0; i < MODEL_KEYS;) {
+        unsigned n = 0;
+        for (; i < MODEL_KEYS && n < KV_PREFETCH_MAX; i++, n++) {
+            const uint8_t *key = fixture_key(i, &keys[n].len);
+            keys[n].p = memcpy(names[n], key, keys[n].len);
+            n_present += f->model[i].present;
+        }
+        n_found += state_fetch_ahead(state_view_of(view), keys, n);
+    }
+    assert_true(n_present > MODEL_KEYS / 2);
+    assert_int_equal(n_found, n_present);
+    assert_int_equal(state_fetch_ahead(state_view_of(view), keys, 0), 0);
+    view->ops->close(view);
 }
 
 static void test_empty_run_moves_the_position(void **state)
@@ -416,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_new_generation_is_empty_at_position_zero),
         TEST(test_run_is_read_when_added_and_after_a_restart),
+        TEST(test_fetching_ahead_comes_to_every_key_of_lmdb),
         TEST(test_empty_run_moves_the_position),
         TEST(test_tombstones_delete_here_and_there),
         TEST(test_large_values_of_all_lengths_come_back),

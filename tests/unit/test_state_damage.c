@@ -2,6 +2,7 @@
  * store/state: damage in records, chunks, marks and runs. It is told with file,
  * record and remedy, and never served.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -17,6 +19,7 @@
 #include "store/env.h"
 #include "store/records.h"
 #include "store/state_db.h"
+#include "store/state_impl.h"
 
 #define VICTIM 123
 
@@ -118,6 +121,85 @@ static void test_flipped_bit_in_a_chunk_is_told_and_not_served(void **state)
     assert_only_victim_is_damaged(f);
     assert_told(f, fixture_state_path(f, "data.mdb"), "key-0123");
     assert_int_equal(state_scrub(f->state, &f->reason), ERR_CORRUPT);
+}
+
+static bool has(const uint8_t *page, size_t len, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i + n <= len; i++)
+        if (memcmp(page + i, bytes, n) == 0)
+            return true;
+    return false;
+}
+
+/* Some bytes of some page change, but not of LMDB's own, nor of the one that names the tables. */
+static void scramble(int fd, struct rng *rng, size_t n_pages)
+{
+    static const char name[] = "\4\0keys"; /* its length, and it */
+    uint8_t page[4096];
+    off_t at = (off_t)(rng_range(rng, 2, n_pages - 1) * sizeof page);
+    assert_int_equal(pread(fd, page, sizeof page, at), sizeof page);
+    if (has(page, sizeof page, name, sizeof name - 1))
+        return;
+    for (uint64_t n = rng_range(rng, 1, 8); n > 0; n--) /* half of them in its head */
+        page[rng_range(rng, 0, n % 2 ? 63 : sizeof page - 1)] = (uint8_t)rng_next(rng);
+    assert_int_equal(pwrite(fd, page, sizeof page, at), sizeof page);
+}
+
+/* All that a branch page of LMDB names is page `to`; 0: the branch itself. */
+static void lead_branches(int fd, size_t n_pages, uint64_t to)
+{
+    union {
+        uint8_t bytes[4096];
+        uint16_t words[2048];
+    } page;
+    unsigned n_branches = 0;
+    for (size_t number = 2; number < n_pages; number++) {
+        off_t at = (off_t)(number * sizeof page);
+        assert_int_equal(pread(fd, page.bytes, sizeof page, at), sizeof page);
+        if (page.words[5] != 1) /* its flags: a branch */
+            continue;
+        n_branches++;
+        for (unsigned i = 8; i < page.words[6] / 2; i++)
+            for (unsigned part = 0; part < 3; part++)
+                page.words[page.words[i] / 2 + part] = (uint16_t)((to ? to : number) >> 16 * part);
+        assert_int_equal(pwrite(fd, page.bytes, sizeof page, at), sizeof page);
+    }
+    assert_true(n_branches > 0);
+}
+
+/* What is fetched ahead is not checked: it may be anything, and must lead nowhere. */
+static void test_fetching_ahead_bears_any_bytes(void **state)
+{
+    struct state_fixture *f = *state;
+    uint8_t names[KV_PREFETCH_MAX][LIMIT_KEY_BYTES];
+    struct kv_bytes keys[KV_PREFETCH_MAX];
+    struct stat st;
+    unsigned n_found = 0;
+    make_merged(f, 300);
+    fixture_state_open(f);
+    struct kv_base *base = state_base(f->state);
+    struct kv_base_view *view = base->ops->view(base);
+    for (unsigned i = 0; i < KV_PREFETCH_MAX; i++) {
+        const uint8_t *key = fixture_key(i * (MODEL_KEYS / KV_PREFETCH_MAX), &keys[i].len);
+        keys[i].p = memcpy(names[i], key, keys[i].len);
+    }
+    assert_true(state_fetch_ahead(state_view_of(view), keys, KV_PREFETCH_MAX) > 0);
+    int fd = open(fixture_state_path(f, "data.mdb"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &st), 0);
+    size_t n_pages = (size_t)st.st_size / 4096;
+    lead_branches(fd, n_pages, 0);
+    assert_int_equal(state_fetch_ahead(state_view_of(view), keys, KV_PREFETCH_MAX), 0);
+    lead_branches(fd, n_pages, n_pages); /* behind the end of the file, and of the map */
+    assert_int_equal(state_fetch_ahead(state_view_of(view), keys, KV_PREFETCH_MAX), 0);
+    lead_branches(fd, n_pages, UINT64_MAX >> 16);
+    assert_int_equal(state_fetch_ahead(state_view_of(view), keys, KV_PREFETCH_MAX), 0);
+    for (unsigned i = 0; i < 20000; i++) {
+        scramble(fd, &f->rng, n_pages);
+        n_found += state_fetch_ahead(state_view_of(view), keys, KV_PREFETCH_MAX);
+    }
+    assert_true(n_found < 20000);
+    close(fd);
+    view->ops->close(view);
 }
 
 static void test_merge_that_meets_damage_stops_and_tells(void **state)
@@ -374,6 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_flipped_bit_in_a_value_is_told_and_not_served),
         TEST(test_flipped_bit_in_a_chunk_is_told_and_not_served),
+        TEST(test_fetching_ahead_bears_any_bytes),
         TEST(test_merge_that_meets_damage_stops_and_tells),
         TEST(test_background_scrub_finds_damage_by_itself),
         TEST(test_record_that_is_missing_is_found_by_the_scrub),

@@ -451,8 +451,8 @@ static void test_stop_ends_a_snapshot_that_is_being_made(void **state)
 {
     static const struct kv_cursor_ops cursor_ops = {endless_seek, endless_next, NULL,
                                                     endless_close_cursor};
-    static const struct kv_base_view_ops view_ops = {NULL, endless_cursor, endless_close,
-                                                     endless_close};
+    static const struct kv_base_view_ops view_ops = {
+        .cursor = endless_cursor, .keep = endless_close, .close = endless_close};
     static const struct kv_base_ops base_ops = {endless_ref, endless_ref, endless_view};
     struct store_world *w = *state;
     struct endless e = {{&base_ops}, {&view_ops}, {&cursor_ops}, 0, {0}};
