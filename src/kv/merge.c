@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * One cursor over several: each source stands at its next record, the smallest
- * key is given, and all sources that stand at this key move on together. There
- * are few sources, so the smallest is looked for one by one.
+ * key is given, and all sources that stand at this key move on together.
+ *
+ * Forwards, those that are not at their end are in a binary heap (Williams 1964),
+ * so that a record costs few comparisons however many sources there are.
+ * Backwards they are looked through one by one: each moves anyway.
  */
 #include <string.h>
 
@@ -19,11 +22,13 @@ struct source {
 struct merge {
     struct kv_cursor cursor; /* first: it is what others see */
     bool keep_deleted;
-    unsigned n;              /* newest first */
-    struct source *current;  /* whose record was given last; NULL: none */
-    struct buf key;          /* the one sought: the caller's may go when a source moves */
-    bool backwards;          /* each source stands at its last record below `key` */
-    struct source sources[]; /* n */
+    unsigned n;                        /* newest first */
+    unsigned n_heap;                   /* in heap: */
+    struct source *heap[KV_MERGE_MAX]; /* none before the one at half its place */
+    struct source *current;            /* whose record was given last, forwards; NULL: none */
+    struct buf key;                    /* the one sought: the caller's may go when a source moves */
+    bool backwards;                    /* each source stands at its last record below `key` */
+    struct source sources[];           /* n */
 };
 
 static int compare(const struct kv_record *a, const struct kv_record *b)
@@ -40,38 +45,77 @@ static int moved(struct source *s, int err)
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-/* Of equal keys the newest: the first. */
-static struct source *smallest(struct merge *m)
+/* Of equal keys the newest comes first. */
+static bool is_before(const struct source *a, const struct source *b)
 {
-    struct source *found = NULL;
-    for (struct source *s = m->sources; s < m->sources + m->n; s++)
-        if (!s->at_end && (!found || compare(&s->record, &found->record) < 0))
-            found = s;
-    return found;
+    int order = compare(&a->record, &b->record);
+    return order ? order < 0 : a < b;
 }
 
-/* Moves every source that stands at the current key; the one that lends the key last. */
+/* ---- the heap ---- */
+
+/* Of the two below i, the place of the one to come first; n_heap or more: there is none. */
+static unsigned first_below(const struct merge *m, unsigned i)
+{
+    unsigned left = 2 * i + 1, right = left + 1;
+    return right < m->n_heap && is_before(m->heap[right], m->heap[left]) ? right : left;
+}
+
+/* The source at i may come too early: down with it. */
+static void sift_down(struct merge *m, unsigned i)
+{
+    for (unsigned below; (below = first_below(m, i)) < m->n_heap; i = below) {
+        struct source *s = m->heap[i];
+        if (!is_before(m->heap[below], s))
+            return;
+        m->heap[i] = m->heap[below];
+        m->heap[below] = s;
+    }
+}
+
+static void make_heap(struct merge *m)
+{
+    m->n_heap = 0;
+    for (struct source *s = m->sources; s < m->sources + m->n; s++)
+        if (!s->at_end)
+            m->heap[m->n_heap++] = s;
+    for (unsigned i = m->n_heap / 2; i-- > 0;)
+        sift_down(m, i);
+}
+
+/* Moves the source at i on, whose record is before those below it. */
+static int pass(struct merge *m, unsigned i)
+{
+    struct source *s = m->heap[i];
+    int err = moved(s, kv_cursor_next(s->cursor, &s->record));
+    if (s->at_end)
+        m->heap[i] = m->heap[--m->n_heap];
+    sift_down(m, i);
+    return err;
+}
+
+/* Moves every source that stands at the key of the first; the first, which lends the key, last. */
 static int pass_current(struct merge *m)
 {
-    struct source *current = m->current;
-    for (struct source *s = current + 1; s < m->sources + m->n; s++) {
-        if (s->at_end || compare(&s->record, &current->record) != 0)
-            continue;
-        int err = moved(s, kv_cursor_next(s->cursor, &s->record));
+    unsigned i;
+    while ((i = first_below(m, 0)) < m->n_heap &&
+           compare(&m->heap[i]->record, &m->heap[0]->record) == 0) {
+        int err = pass(m, i);
         if (err)
             return err;
     }
-    return moved(current, kv_cursor_next(current->cursor, &current->record));
+    return pass(m, 0);
 }
 
 /* Gives the smallest record, past tombstones unless they are wanted. */
 static int settle(struct merge *m, struct kv_record *ret_record)
 {
-    while ((m->current = smallest(m)) && m->current->record.deleted && !m->keep_deleted) {
+    while (m->n_heap > 0 && m->heap[0]->record.deleted && !m->keep_deleted) {
         int err = pass_current(m);
         if (err)
             return err;
     }
+    m->current = m->n_heap > 0 ? m->heap[0] : NULL;
     if (!m->current)
         return ERR_NOT_FOUND;
     *ret_record = m->current->record;
@@ -91,6 +135,7 @@ static int merge_seek(struct kv_cursor *cursor, const void *key, size_t len,
         if (err)
             return err;
     }
+    make_heap(m);
     return settle(m, ret_record);
 }
 

@@ -28,11 +28,11 @@
 #include "kv/base.h"
 #include "kv/kv.h"
 
-#define STATE_RUNS_MAX      12
+#define STATE_RUNS_MAX      36
 #define STATE_VIEW_MS_MAX   60000
 #define STATE_SLICE_BYTES   (4 * MIB)
 #define STATE_MERGE_RUNS    (STATE_RUNS_MAX * 2 / 3)
-#define STATE_MERGE_WAIT_MS 120000
+#define STATE_MERGE_WAIT_MS 600000
 
 struct state; /* opaque */
 

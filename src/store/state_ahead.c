@@ -136,8 +136,8 @@ static bool descend(struct walk *w, const struct tree *t)
     if (w->page->flags != PAGE_BRANCH)
         return false;
     const struct node *n = checked_node(w, t, w->low - 1);
-    return n && go_to(w, t,
-                      n->child[0] | (uint64_t)n->child[1] << 16 | (uint64_t)n->child[2] << 32);
+    return n &&
+           go_to(w, t, n->child[0] | (uint64_t)n->child[1] << 16 | (uint64_t)n->child[2] << 32);
 }
 
 /* What was asked for has come; asks for the next. False: the walk is at its end, maybe

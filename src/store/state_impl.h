@@ -103,9 +103,9 @@ bool state_await_close(struct state *s, const struct timespec *deadline);
 /* Waits for the views from before the last slice, unless that takes long. */
 void state_await_views(struct state *s);
 
-/* state_ahead.c: brings the pages of LMDB in which these keys (at most KV_PREFETCH_MAX) lie into the
- * processor's cache. With the view's lock held, while it has a transaction. Answers how many keys it
- * came to, for tests. */
+/* state_ahead.c: brings the pages of LMDB in which these keys (at most KV_PREFETCH_MAX) lie into
+ * the processor's cache. With the view's lock held, while it has a transaction. Answers how many
+ * keys it came to, for tests. */
 unsigned state_fetch_ahead(struct state_view *v, const struct kv_bytes keys[], unsigned n);
 
 /* state_map.c: doubles the size to which the file may grow. False: there is no room for that. */

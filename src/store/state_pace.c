@@ -5,7 +5,8 @@
  * for a record of 100, and the others that do come nearly for nothing. With many
  * keys, those of one run lie in a page of their own each; of several runs at once
  * more lie in each page. So runs wait for each other, two thirds of as many as
- * there may be: the last third is for those that come meanwhile.
+ * there may be: the last third is for those that come meanwhile. To look a key up
+ * costs the same with 20 runs as with 2, because of their filters (measured).
  */
 #include "base/clock.h"
 #include "store/state_impl.h"

@@ -358,7 +358,7 @@ static void view_close(struct kv_base_view *view)
 struct kv_base_view *state_view_new(struct kv_base *base)
 {
     static const struct kv_base_view_ops ops = {view_get, view_prefetch, view_cursor, view_keep,
-                                               view_close};
+                                                view_close};
     struct state *s = (struct state *)base;
     struct state_view *v = mem_zalloc(sizeof *v);
     v->view.ops = &ops;

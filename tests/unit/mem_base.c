@@ -243,7 +243,8 @@ static void base_unref(struct kv_base *base)
 
 static struct kv_base_view *base_view(struct kv_base *base)
 {
-    static const struct kv_base_view_ops ops = {view_get, view_prefetch, view_cursor, view_keep, view_close};
+    static const struct kv_base_view_ops ops = {view_get, view_prefetch, view_cursor, view_keep,
+                                                view_close};
     struct mem_base *b = (struct mem_base *)base;
     struct view *v = mem_zalloc(sizeof *v);
     v->view.ops = &ops;

@@ -155,3 +155,14 @@ void run_sample_reseal(uint8_t *p, size_t len)
     f.digest = crc32c(0, p, end);
     run_footer_encode(&f, tail);
 }
+
+struct run *run_sample_opened(const struct buf *bytes)
+{
+    struct run *r = NULL;
+    struct buf reason = BUF_INIT;
+    int err = run_open_bytes(bytes->data, bytes->len, RUN_REMEDY_NODE, &r, &reason);
+    if (err)
+        fprintf(stderr, "%s\n", buf_str(&reason));
+    ASSERT(err == 0);
+    return r;
+}

@@ -20,6 +20,8 @@ struct kv_record run_sample_binary(uint64_t i); /* keys of 1 to 511 bytes of any
 
 /* n records as a run with RUN_SAMPLE_META, appended to out. */
 void run_sample_make(run_sample_fn *record, uint64_t n, struct buf *out);
+/* The run in these bytes, which is whole. */
+struct run *run_sample_opened(const struct buf *bytes);
 /* Hands the records to a writer. */
 void run_sample_put(struct run_writer *w, run_sample_fn *record, uint64_t n);
 
