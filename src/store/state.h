@@ -32,7 +32,7 @@
 #define STATE_VIEW_MS_MAX   60000
 #define STATE_SLICE_BYTES   (4 * MIB)
 #define STATE_MERGE_RUNS    (STATE_RUNS_MAX * 2 / 3)
-#define STATE_MERGE_WAIT_MS 600000
+#define STATE_MERGE_WAIT_MS 300000
 
 struct state; /* opaque */
 
