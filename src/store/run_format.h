@@ -46,7 +46,7 @@
  * are below it, so that they fit into u16. Every look-up reads a whole block for
  * its checksum, so the first ones are small: those of checkpoints. It doubles with every so many
  * blocks, which keeps the index of a large file small. */
-#define RUN_BLOCK_BYTES     (1 * KIB)
+#define RUN_BLOCK_BYTES     (2 * KIB)
 #define RUN_BLOCK_BYTES_MAX (64 * KIB)
 #define RUN_BLOCKS_OF_SIZE  32768
 

@@ -28,7 +28,7 @@
 #include "kv/base.h"
 #include "kv/kv.h"
 
-#define STATE_RUNS_MAX      36
+#define STATE_RUNS_MAX      30
 #define STATE_VIEW_MS_MAX   60000
 #define STATE_SLICE_BYTES   (4 * MIB)
 #define STATE_MERGE_RUNS    (STATE_RUNS_MAX * 2 / 3)

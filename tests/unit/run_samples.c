@@ -54,7 +54,7 @@ struct kv_record run_sample_small(uint64_t i)
 struct kv_record run_sample_long(uint64_t i)
 {
     int len = snprintf(key_text, sizeof key_text, "long/%06llu", (unsigned long long)i);
-    return record_of(i, key_text, (size_t)len, i % 5 == 4 ? 0 : 300);
+    return record_of(i, key_text, (size_t)len, i % 5 == 4 ? 0 : 640);
 }
 
 /* The first two bytes are the number; the rest is noise, of which the length is part. */

@@ -127,7 +127,7 @@ static void test_run_tombstones_and_bytes_are_counted(void **state)
     struct run *r = run_sample_opened(&bytes);
     assert_int_equal(run_info(r).n_deleted, 100);
     assert_int_equal(run_info(r).content_bytes, 700 * 21 + 600 * 32);
-    assert_in_range(run_info(r).n_blocks, 36, 52);
+    assert_in_range(run_info(r).n_blocks, 18, 26);
     run_unref(&r);
     buf_free(&bytes);
 }
