@@ -99,14 +99,14 @@ static const struct node *node_at(const struct walk *w, unsigned i)
     return (const void *)((const uint8_t *)w->page + w->page->nodes[i]);
 }
 
-/* NULL: it would reach out of its page. */
+/* NULL: none can be there. */
 static const struct node *checked_node(const struct walk *w, const struct tree *t, unsigned i)
 {
     const struct node *n = node_at(w, i);
-    size_t offset = w->page->nodes[i];
-    return offset + sizeof *n <= t->page_bytes && offset + sizeof *n + n->key_len <= t->page_bytes
-               ? n
-               : NULL;
+    size_t at = w->page->nodes[i];
+    if (at % _Alignof(struct node) != 0 || at + sizeof *n > t->page_bytes)
+        return NULL;
+    return at + sizeof *n + n->key_len <= t->page_bytes ? n : NULL;
 }
 
 /* The next node to look at; false: there is none in this page. */
