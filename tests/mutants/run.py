@@ -10,15 +10,15 @@ MUTANT: only those whose file name begins with it ("04", "15-old"). Options:
 --rotate N      N of them, others every day; --day D: as on that day, any number
 --harness LIST  these instead of the ones named in the patches, to see who notices
 --starts N      first seeds to begin at (5); --seeds N: how far to go from each (200)
---seconds T     for one harness, all starts together (120)
+--seconds T     for one harness, all starts together (120); sim-long has thrice that
 --jobs N        of make (2)
 --list          says what there is
 
 A patch begins with lines `Item:`, `Bug:`, `Seen:` and `Harness:`, the programs
 that must notice: `sim`, `sim-long` (180 simulated seconds for each seed) and
 `random` run seeds, `power` is 20,000 images of a power loss, tests/scenario/NN is a
-story, anything else a test that is run once. Each must fail within --seeds seeds in the median over the starts, and must
-not fail without a patch. The last line is "N passed, N failed": a mutant
+story, anything else a test that is run once. Each must fail within --seeds seeds
+in the median over the starts, and must not fail without a patch. The last line is "N passed, N failed": a mutant
 that is caught has passed; one that does not apply or compile has failed.
 """
 
@@ -51,6 +51,7 @@ SEEDED = {
                {"RAFT_SEED": "{first}", "RAFT_SEEDS": "{n}"},
                re.compile(r"RAFT_SEED=(\d+)")),
 }
+LONGER = {"sim-long": 3}  # its seeds are so much longer than those of sim
 # Programs that are run once, with arguments.
 ONCE = {"power": ("tests/power/power", ["--images", "20000", "--progress", "0"])}
 SCENARIO = re.compile(r"tests/scenario/(\d\d)")
@@ -227,9 +228,13 @@ def run(copy, harness, until, first=0, n=0):
     return code != 0, seed, last
 
 
+def end_of_time(harness, options):
+    return time.monotonic() + options.seconds * LONGER.get(harness, 1)
+
+
 def seeds_taken(copy, harness, options):
     """For each start the number of seeds until the failure."""
-    until = time.monotonic() + options.seconds
+    until = end_of_time(harness, options)
     taken = []
     for k in range(options.starts):
         first = 1 + k * START_STEP
@@ -264,7 +269,7 @@ def check_clean(copy, harnesses, options):
     copy.make(program_of(h) for h in harnesses)
     bad = set()
     for harness in sorted(harnesses):
-        until = time.monotonic() + options.seconds
+        until = end_of_time(harness, options)
         starts = options.starts if harness in SEEDED else 1
         for k in range(starts):
             failed, seed, last = run(copy, harness, until, 1 + k * START_STEP, options.seeds)
