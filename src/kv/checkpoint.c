@@ -31,7 +31,7 @@ struct kv *kv_new(void)
     kv->active = memtable_new();
     kv->sessions = session_table_new();
     kv->once = once_table_new();
-    kv->slice_keys = SLICE_KEYS;
+    kv_set_sizes(kv, 0, 0);
     atomic_init(&kv->published, 0);
     memset(kv->all_set, KV_ANSWER_SET, sizeof kv->all_set);
     return kv;

@@ -10,8 +10,6 @@
 #include "base/mem.h"
 #include "kv/core.h"
 
-#define PREFETCH_KEYS_MIN 30000
-
 void entry_begin(struct kv *kv, struct kv_pos pos)
 {
     ASSERT(!kv->removal.under_way);
@@ -51,11 +49,9 @@ static int check_answer_fits(struct kv *kv, const struct kv_command_reader *comm
     return 0;
 }
 
-/* Fewer keys are in the processor's cache anyway: fetching them first would be the greater part of
- * the work (measured: a gain from 30,000 keys on, a factor of two with a million). */
 static bool prefetch_pays(const struct kv *kv)
 {
-    return kv->n_keys >= PREFETCH_KEYS_MIN;
+    return kv->n_keys >= kv->ahead_keys;
 }
 
 /* What the next operations of a batch will look at. */
@@ -66,7 +62,7 @@ static void prefetch_ops(struct kv *kv, struct bytes_reader ops)
     struct kv_op op;
     while (n < KV_PREFETCH_MAX && kv_op_next(&ops, &op))
         keys[n++] = (struct kv_bytes){op.key, op.key_len};
-    records_prefetch(kv, keys, n);
+    records_find_ahead(kv, keys, n);
 }
 
 /* Only Sets leave no bytes. */
@@ -212,6 +208,7 @@ void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n)
     unsigned n_keys = 0;
     struct kv_command_reader reader;
     struct kv_op op;
+    records_end_ahead(kv);
     if (!prefetch_pays(kv))
         return;
     for (unsigned i = 0; i < n && n_keys < KV_PREFETCH_MAX; i++)
@@ -219,7 +216,7 @@ void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n)
             reader.kind == KV_SINGLE && kv_op_next(&reader.ops, &op))
             keys[n_keys++] = (struct kv_bytes){op.key, op.key_len};
     if (n_keys > 1)
-        records_prefetch(kv, keys, n_keys);
+        records_find_ahead(kv, keys, n_keys);
 }
 
 int kv_apply_begin(struct kv *kv, struct kv_pos pos, const void *command, size_t len,
@@ -259,9 +256,10 @@ void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx)
     kv->on_change_ctx = ctx;
 }
 
-void kv_set_slice(struct kv *kv, unsigned n_keys)
+void kv_set_sizes(struct kv *kv, unsigned slice_keys, unsigned ahead_keys)
 {
-    kv->slice_keys = n_keys ? n_keys : SLICE_KEYS;
+    kv->slice_keys = slice_keys ? slice_keys : SLICE_KEYS;
+    kv->ahead_keys = ahead_keys ? ahead_keys : AHEAD_KEYS;
 }
 
 bool kv_is_applying(const struct kv *kv)

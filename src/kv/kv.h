@@ -75,11 +75,13 @@ bool kv_is_applying(const struct kv *kv);
 /* Told of every record that is written, tombstones too, before views show it. NULL: nobody. */
 typedef void kv_change_fn(void *ctx, const struct kv_record *record);
 void kv_on_change(struct kv *kv, kv_change_fn *fn, void *ctx);
-/* Commands that are about to be applied, with others or none between: makes that faster, and does
- * nothing else. At most KV_PREFETCH_MAX of them. */
+/* Commands that are about to be applied, in this order, with others or none between: makes that
+ * faster, and does nothing else. At most KV_PREFETCH_MAX of them, which must stay where they are
+ * until the next call or kv_end_batch(). */
 void kv_prefetch(struct kv *kv, const struct kv_bytes commands[], unsigned n);
-/* So many keys in a slice, for tests; 0: the default. */
-void kv_set_slice(struct kv *kv, unsigned n_keys);
+/* For tests: so many keys in a slice, and nothing is fetched before its time while there are fewer
+ * keys than this. 0: the default. */
+void kv_set_sizes(struct kv *kv, unsigned slice_keys, unsigned ahead_keys);
 /* The writer reads the base through one view from an apply or get on until this is called, after
  * each batch, or memtables change. */
 void kv_end_batch(struct kv *kv);

@@ -43,16 +43,17 @@ struct version {
 
 struct memtable_node {
     _Atomic(const struct version *) newest;
-    uint16_t key_len;
-    uint8_t height;
     /* The writer's own, what the newest version says: it need not be fetched to write the next one,
      * which saves a cache miss per write. */
-    uint8_t attrs_len;
-    uint32_t len; /* DELETED: a tombstone */
     uint64_t revision;
     uint64_t create_revision;
     uint64_t version;
     uint64_t digest;
+    uint32_t len; /* DELETED: a tombstone */
+    uint8_t attrs_len;
+    /* All that a search looks at, side by side: */
+    uint8_t height;
+    uint16_t key_len;
     _Atomic(struct memtable_node *) next[]; /* height pointers, then key_len bytes of key */
 };
 
@@ -200,24 +201,24 @@ static struct memtable_node *search(struct memtable *m, const void *key, size_t 
     return descend(&m->head[top], top, key, key_len, place);
 }
 
-/* Where the search for one of many keys is. */
+/* Where the search for one of many keys is: at a link of this level. */
 struct walk {
     _Atomic(struct memtable_node *) *link; /* NULL: it has come to its end */
-    struct memtable_node *not_below;
     unsigned level;
 };
 
-/* A step of descend(), whose result is of no matter. */
-static void step(struct walk *w, const struct kv_bytes *k)
+/* A step of descend(). */
+static void step(struct walk *w, const struct kv_bytes *k, struct memtable_ahead *a)
 {
     struct memtable_node *n = follow(w->link);
-    if (n && n != w->not_below && node_compare(n, k->p, k->len) < 0) {
+    if (n && n != a->not_below[w->level + 1] && node_compare(n, k->p, k->len) < 0) {
         w->link = &n->next[w->level];
-    } else {
-        w->not_below = n;
-        w->link = w->level > 0 ? w->link - 1 : NULL;
-        w->level -= w->level > 0;
+        return;
     }
+    a->links[w->level] = w->link;
+    a->not_below[w->level] = n;
+    w->link = w->level > 0 ? w->link - 1 : NULL;
+    w->level -= w->level > 0;
 }
 
 /* The next step looks at the links and the key of the node there. */
@@ -225,23 +226,29 @@ static void fetch(const struct walk *w)
 {
     const struct memtable_node *n = follow(w->link);
     if (n) {
-        __builtin_prefetch(n->next);
-        __builtin_prefetch((const uint8_t *)n->next + LINE_BYTES - 1);
+        __builtin_prefetch(&n->height);
+        __builtin_prefetch(&n->height + LINE_BYTES - 1);
     }
 }
 
-void memtable_prefetch(struct memtable *m, const struct kv_bytes keys[], unsigned n)
+void memtable_find_ahead(struct memtable *m, const struct kv_bytes keys[], unsigned n,
+                         struct memtable_ahead ret_ahead[])
 {
     struct walk walks[KV_PREFETCH_MAX];
     unsigned top = atomic_load_explicit(&m->height, memory_order_relaxed) - 1, n_left = n;
     ASSERT(n <= KV_PREFETCH_MAX);
-    for (unsigned i = 0; i < n; i++)
-        walks[i] = (struct walk){&m->head[top], NULL, top};
+    for (unsigned i = 0; i < n; i++) {
+        walks[i] = (struct walk){&m->head[top], top};
+        for (unsigned level = top + 1; level < MEMTABLE_HEIGHT_MAX; level++)
+            ret_ahead[i].links[level] = &m->head[level];
+        for (unsigned level = top + 1; level <= MEMTABLE_HEIGHT_MAX; level++)
+            ret_ahead[i].not_below[level] = NULL;
+    }
     while (n_left > 0) {
         for (unsigned i = 0; i < n; i++) {
             if (!walks[i].link)
                 continue;
-            step(&walks[i], &keys[i]);
+            step(&walks[i], &keys[i], &ret_ahead[i]);
             if (walks[i].link)
                 fetch(&walks[i]);
             else
@@ -312,6 +319,23 @@ bool memtable_find(struct memtable *m, const void *key, size_t key_len,
                    struct memtable_place *ret_place, struct kv_record *ret_record)
 {
     return found(search(m, key, key_len, ret_place), key, key_len, ret_place, ret_record);
+}
+
+/* Forward over what was put there in between, on every level. */
+bool memtable_find_from(struct memtable *m, const void *key, size_t key_len,
+                        const struct memtable_ahead *ahead, struct memtable_place *ret_place,
+                        struct kv_record *ret_record)
+{
+    unsigned level = atomic_load_explicit(&m->height, memory_order_relaxed);
+    struct memtable_node *n = NULL;
+    while (level-- > 0) {
+        _Atomic(struct memtable_node *) *link = ahead->links[level];
+        while ((n = follow(link)) && n != ahead->not_below[level] &&
+               node_compare(n, key, key_len) < 0)
+            link = &n->next[level];
+        ret_place->links[level] = link;
+    }
+    return found(n, key, key_len, ret_place, ret_record);
 }
 
 void memtable_begin(struct memtable *m, struct memtable_place *ret_place)
@@ -439,6 +463,14 @@ struct memtable_cursor {
     struct memtable_node *at; /* NULL: at the end */
 };
 
+/* A cursor will come here next; a small first version follows on its node. */
+static void fetch_whole(const struct memtable_node *n)
+{
+    if (n)
+        for (size_t at = 0; at < 3 * LINE_BYTES; at += LINE_BYTES)
+            __builtin_prefetch((const uint8_t *)n + at);
+}
+
 /* Goes on to the first node from n on that was there at the cursor's index. */
 static int settle(struct memtable_cursor *c, struct memtable_node *n, struct kv_record *ret_record)
 {
@@ -448,6 +480,7 @@ static int settle(struct memtable_cursor *c, struct memtable_node *n, struct kv_
     c->at = n;
     if (!n)
         return ERR_NOT_FOUND;
+    fetch_whole(follow(&n->next[0]));
     *ret_record = record_of(n, v);
     return 0;
 }

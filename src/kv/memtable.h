@@ -46,10 +46,20 @@ bool memtable_find(struct memtable *m, const void *key, size_t key_len,
 void memtable_begin(struct memtable *m, struct memtable_place *ret_place);
 bool memtable_find_on(struct memtable *m, const void *key, size_t key_len,
                       struct memtable_place *place, struct kv_record *ret_record);
-/* Brings what the search for each of these keys looks at into the processor's cache. A search alone
- * waits for one piece of memory after the other; these wait for one of each key at a time. At most
- * KV_PREFETCH_MAX. */
-void memtable_prefetch(struct memtable *m, const struct kv_bytes keys[], unsigned n);
+/* Where a key was or would have been, seen from a later time. Only puts may come in between. */
+struct memtable_ahead {
+    _Atomic(struct memtable_node *) *links[MEMTABLE_HEIGHT_MAX];
+    struct memtable_node
+        *not_below[MEMTABLE_HEIGHT_MAX + 1]; /* where the links led; a NULL on top */
+};
+/* Searches for several keys at once, at most KV_PREFETCH_MAX. A search alone waits for one piece of
+ * memory after the other; these wait for one of each key at a time. */
+void memtable_find_ahead(struct memtable *m, const struct kv_bytes keys[], unsigned n,
+                         struct memtable_ahead ret_ahead[]);
+/* memtable_find() of a key that was searched for ahead. */
+bool memtable_find_from(struct memtable *m, const void *key, size_t key_len,
+                        const struct memtable_ahead *ahead, struct memtable_place *ret_place,
+                        struct kv_record *ret_record);
 /* Adds a version of record->key at the place that was found for it; its
  * value.revision is not below any there. Copies key, value and attributes. */
 void memtable_put(struct memtable *m, struct memtable_place *place, const struct kv_record *record);

@@ -12,6 +12,7 @@ void kv_end_batch(struct kv *kv)
     if (kv->below)
         kv->below->ops->close(kv->below);
     kv->below = NULL;
+    records_end_ahead(kv);
 }
 
 static struct kv_base_view *below(struct kv *kv)
@@ -46,14 +47,30 @@ static int get_below_active(struct kv *kv, const void *key, size_t key_len,
     return err;
 }
 
+/* NULL: this key was not searched for ahead. Some that were are never asked for: those of a command
+ * that was carried out before. */
+static const struct memtable_ahead *found_ahead(struct ahead *a, const void *key)
+{
+    for (unsigned i = a->next; i < a->n; i++) {
+        if (a->keys[i] == key) {
+            a->next = i + 1;
+            return &a->found[i];
+        }
+    }
+    return NULL;
+}
+
 static bool find_in_active(struct kv *kv, const void *key, size_t key_len,
                            struct memtable_place *ret_place, struct kv_record *ret_record)
 {
-    if (!kv->near)
-        return memtable_find(kv->active, key, key_len, ret_place, ret_record);
-    bool is_there = memtable_find_on(kv->active, key, key_len, kv->near, ret_record);
-    *ret_place = *kv->near;
-    return is_there;
+    if (kv->near) {
+        bool is_there = memtable_find_on(kv->active, key, key_len, kv->near, ret_record);
+        *ret_place = *kv->near;
+        return is_there;
+    }
+    const struct memtable_ahead *from = found_ahead(&kv->ahead, key);
+    return from ? memtable_find_from(kv->active, key, key_len, from, ret_place, ret_record)
+                : memtable_find(kv->active, key, key_len, ret_place, ret_record);
 }
 
 int records_find(struct kv *kv, const void *key, size_t key_len, struct memtable_place *ret_place,
@@ -69,9 +86,15 @@ int records_find(struct kv *kv, const void *key, size_t key_len, struct memtable
 }
 
 /* What is below is seldom asked when the active memtable has most of the keys. */
-void records_prefetch(struct kv *kv, const struct kv_bytes keys[], unsigned n)
+void records_find_ahead(struct kv *kv, const struct kv_bytes keys[], unsigned n)
 {
-    memtable_prefetch(kv->active, keys, n);
+    struct ahead *a = &kv->ahead;
+    if (kv->frozen)
+        memtable_find_ahead(kv->frozen, keys, n, a->found); /* only fetches */
+    memtable_find_ahead(kv->active, keys, n, a->found);
+    for (a->n = 0; a->n < n; a->n++)
+        a->keys[a->n] = keys[a->n].p;
+    a->next = 0;
     if (kv->base && memtable_keys(kv->active) < kv->n_keys / 2)
         below(kv)->ops->prefetch(kv->below, keys, n);
 }

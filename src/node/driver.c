@@ -48,7 +48,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     d->rng.state = o->seed;
     d->room.log_room = UINT64_MAX / 2; /* until the storage says otherwise */
     d->machine = machine_new();
-    machine_set_slice(d->machine, o->slice_keys);
+    machine_set_sizes(d->machine, o->slice_keys, o->ahead_keys);
     d->raft = core_new(o, identity);
     list_init(&d->inbound);
     list_init(&d->large);

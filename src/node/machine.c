@@ -25,7 +25,7 @@ struct machine {
     struct uuid leader_hint;
     struct term_leader terms[NODE_META_TERMS]; /* ring, by term */
     unsigned terms_next;
-    unsigned slice_keys;
+    unsigned slice_keys, ahead_keys;
     struct digest_at digest;           /* after the last entry that is whole */
     struct digest_at digests[DIGESTS]; /* those before too: a ring, by index */
     kv_change_fn *on_change;
@@ -42,10 +42,11 @@ struct machine *machine_new(void)
     return s;
 }
 
-void machine_set_slice(struct machine *s, unsigned n_keys)
+void machine_set_sizes(struct machine *s, unsigned slice_keys, unsigned ahead_keys)
 {
-    s->slice_keys = n_keys;
-    kv_set_slice(s->kv, n_keys);
+    s->slice_keys = slice_keys;
+    s->ahead_keys = ahead_keys;
+    kv_set_sizes(s->kv, slice_keys, ahead_keys);
 }
 
 void machine_free(struct machine **s)
@@ -303,7 +304,7 @@ int machine_restore(struct machine *s, const void *meta, size_t len, struct kv_b
     kv_free(&s->kv);
     s->kv = kv;
     kv_on_change(kv, s->on_change, s->on_change_ctx);
-    kv_set_slice(kv, s->slice_keys);
+    kv_set_sizes(kv, s->slice_keys, s->ahead_keys);
     take_over(s, m, ret_base);
     return 0;
 }

@@ -17,8 +17,8 @@ struct machine; /* opaque */
 
 struct machine *machine_new(void);
 void machine_free(struct machine **s);
-/* See kv_set_slice(). */
-void machine_set_slice(struct machine *s, unsigned n_keys);
+/* See kv_set_sizes(). */
+void machine_set_sizes(struct machine *s, unsigned slice_keys, unsigned ahead_keys);
 
 /* Applies n committed entries in order; calls done for each after it is applied. CORRUPT when a
  * configuration does not decode; CORRUPT or IO when older state cannot be read, see kv_apply(). */

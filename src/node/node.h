@@ -45,6 +45,7 @@ struct node_options {
     size_t log_tail_bytes;
     uint32_t snapshot_bytes; /* in one message; 0: a default */
     unsigned slice_keys;     /* of a command that takes long, applied in one turn; 0: a default */
+    unsigned ahead_keys;     /* see kv_set_sizes() */
     uint64_t seed;
 };
 

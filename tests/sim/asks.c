@@ -41,6 +41,7 @@ void asks_plan(struct sim *s)
     s->asks_rng.state = s->seed ^ 0x61736b73;
     p->pct_v1 = roll(s, 0, 3) ? (unsigned)roll(s, 10, 100) : 0;
     p->options.slice_keys = (unsigned)roll(s, 0, 3);
+    p->options.ahead_keys = s->seed % 2; /* always, or never: there are too few */
     p->long_commands = p->pct_v1 > 0 && roll(s, 0, 3) == 0;
     if (p->long_commands)
         plan_long_commands(p);

@@ -154,26 +154,63 @@ static void test_memtable_find_gives_the_newest_record_to_the_writer(void **stat
 }
 
 /* Of any number of keys, there or not, below and above all; in an empty one too. */
-static void test_memtable_prefetch_changes_nothing(void **state)
+static void test_memtable_find_ahead_changes_nothing(void **state)
 {
     (void)state;
     struct memtable *m = memtable_new();
+    struct memtable_ahead ahead[KV_PREFETCH_MAX];
     struct kv_bytes keys[KV_PREFETCH_MAX];
     char texts[KV_PREFETCH_MAX][8];
     for (unsigned i = 0; i < KV_PREFETCH_MAX; i++) {
         snprintf(texts[i], sizeof texts[i], "%c%02u", i % 2 ? 'm' : 'a' + (int)i % 26, i);
         keys[i] = (struct kv_bytes){texts[i], i == 5 ? 0 : strlen(texts[i])};
     }
-    memtable_prefetch(m, keys, KV_PREFETCH_MAX);
+    memtable_find_ahead(m, keys, KV_PREFETCH_MAX, ahead);
     for (unsigned i = 0; i < KV_PREFETCH_MAX; i += 3) {
         uint64_t bytes = memtable_bytes(m);
-        memtable_prefetch(m, keys, i);
+        memtable_find_ahead(m, keys, i, ahead);
         assert_int_equal(memtable_bytes(m), bytes);
         put(m, texts[i], texts[i], i + 1);
     }
-    memtable_prefetch(m, keys, KV_PREFETCH_MAX);
+    memtable_find_ahead(m, keys, KV_PREFETCH_MAX, ahead);
     for (unsigned i = 0; i < KV_PREFETCH_MAX; i++)
         assert_string_equal(get_at(m, texts[i], 100), i % 3 ? "NOT_FOUND" : texts[i]);
+    memtable_unref(&m);
+}
+
+/* Keys of a set that grows, so that some of those searched for ahead are put next to each other, or
+ * twice; the list grows higher meanwhile. */
+static void test_memtable_find_from_is_find(void **state)
+{
+    (void)state;
+    struct memtable *m = memtable_new();
+    struct memtable_ahead ahead[KV_PREFETCH_MAX];
+    struct kv_bytes keys[KV_PREFETCH_MAX];
+    char texts[KV_PREFETCH_MAX][16];
+    struct rng rng = {7};
+    unsigned n_new = 0, n_old = 0;
+    for (unsigned round = 1; round < 1000; round++) {
+        unsigned n = (unsigned)rng_range(&rng, 1, KV_PREFETCH_MAX);
+        for (unsigned i = 0; i < n; i++) {
+            int len = snprintf(texts[i], sizeof texts[i], "%.*s%u", (int)rng_range(&rng, 0, 3),
+                               "kkk", (unsigned)rng_range(&rng, 0, round));
+            keys[i] = (struct kv_bytes){texts[i], (size_t)len};
+        }
+        memtable_find_ahead(m, keys, n, ahead);
+        for (unsigned i = 0; i < n; i++) {
+            struct memtable_place expected = {0}, place = {0};
+            struct kv_record old, r = record(texts[i], texts[i], round);
+            bool is_there = memtable_find(m, texts[i], keys[i].len, &expected, &old);
+            assert_int_equal(memtable_find_from(m, texts[i], keys[i].len, &ahead[i], &place, &old),
+                             is_there);
+            assert_ptr_equal(place.node, expected.node);
+            assert_memory_equal(place.links, expected.links, sizeof place.links);
+            memtable_put(m, &place, &r);
+            n_new += !is_there;
+            n_old += is_there;
+        }
+    }
+    assert_true(n_new > 1000 && n_old > 1000);
     memtable_unref(&m);
 }
 
@@ -514,7 +551,8 @@ int main(void)
         cmocka_unit_test(test_memtable_shows_each_index_its_own_versions),
         cmocka_unit_test(test_memtable_last_of_two_writes_at_one_index_counts),
         cmocka_unit_test(test_memtable_find_gives_the_newest_record_to_the_writer),
-        cmocka_unit_test(test_memtable_prefetch_changes_nothing),
+        cmocka_unit_test(test_memtable_find_ahead_changes_nothing),
+        cmocka_unit_test(test_memtable_find_from_is_find),
         cmocka_unit_test(test_memtable_bytes_are_what_it_has_allocated),
         cmocka_unit_test(test_memtable_lives_as_long_as_a_reference),
         cmocka_unit_test(test_merge_gives_each_key_once_from_the_newest_source),

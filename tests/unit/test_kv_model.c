@@ -231,6 +231,7 @@ static void step(struct model *m, struct pair *p, const struct model_op *op, str
     expect(p->plain, &command);
     assert_int_equal(kv_apply(p->plain, pos, command.data, command.len, &results[0]), 0);
     kv_machine_apply(p->machine, pos, command.data, command.len, &results[1]);
+    kv_end_batch(p->plain);
     buf_free(&command);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(results[i].err, expected);
@@ -277,6 +278,7 @@ static void run_model(uint64_t seed)
     struct model *m = mem_zalloc(sizeof *m);
     struct pair p = {kv_new(), kv_machine_new()};
     struct tally tally = {0};
+    kv_set_sizes(p.plain, 0, 1);
     change_members(m, &p, &rng, (struct kv_pos){1, 1});
     run_history(m, &p, &rng, &tally);
     assert_true(tally.n_applied > 300 && tally.n_repeated > 100 && tally.n_stale > 100);

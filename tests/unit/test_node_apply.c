@@ -57,7 +57,7 @@ static unsigned start(struct world *w)
     set_many(w, leader);
     world_run(w, 500);
     for (unsigned i = 0; i < 3; i++)
-        machine_set_slice(w->nodes[i].driver->machine, 1);
+        machine_set_sizes(w->nodes[i].driver->machine, 1, 0);
     return leader;
 }
 

@@ -171,7 +171,7 @@ static void test_wait_that_begins_while_a_prefix_is_removed_sees_the_end_of_it(v
     struct world w;
     world_cluster(&w, 1);
     struct machine *machine = w.nodes[0].driver->machine;
-    machine_set_slice(machine, 2);
+    machine_set_sizes(machine, 2, 0);
     for (unsigned i = 0; i < 500; i++) {
         char key[8];
         snprintf(key, sizeof key, "p%u", i);
