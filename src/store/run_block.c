@@ -6,6 +6,7 @@
 #include "store/run_file.h"
 
 #include "base/crc32c.h"
+#include "base/mem.h"
 
 #define LINE_BYTES 64 /* of the processor's cache; only speed depends on it */
 
@@ -42,17 +43,57 @@ const uint8_t *run_block_key(const struct run *r, uint64_t i, size_t *ret_len)
     return r->index + r->footer.n_blocks * RUN_INDEX_ENTRY_BYTES + from;
 }
 
+/* Of a key that is shorter there are zeros. */
+static uint64_t head_of(const uint8_t *key, size_t len, size_t from)
+{
+    uint8_t bytes[8] = {0};
+    size_t n = len - from < sizeof bytes ? len - from : sizeof bytes;
+    memcpy(bytes, key + from, n);
+    return bytes_get_be(bytes, sizeof bytes);
+}
+
+void run_index_heads(struct run *r)
+{
+    uint64_t n = r->footer.n_blocks;
+    size_t first_len = 0, last_len = 0, len;
+    r->heads = mem_array(n, sizeof *r->heads);
+    if (n < 2)
+        return;
+    const uint8_t *first = run_block_key(r, 1, &first_len);
+    const uint8_t *last = run_block_key(r, n - 1, &last_len);
+    while (r->n_in_common < first_len && r->n_in_common < last_len &&
+           first[r->n_in_common] == last[r->n_in_common])
+        r->n_in_common++;
+    for (uint64_t i = 1; i < n; i++) {
+        const uint8_t *key = run_block_key(r, i, &len);
+        r->heads[i] = head_of(key, len, r->n_in_common);
+    }
+}
+
+static bool begins_above(const struct run *r, uint64_t i, const void *key, size_t len)
+{
+    size_t block_len;
+    const uint8_t *block_key = run_block_key(r, i, &block_len);
+    return run_key_compare(block_key, block_len, key, len) > 0;
+}
+
 uint64_t run_block_of_key(const struct run *r, const void *key, size_t len)
 {
     uint64_t low = 0, high = r->footer.n_blocks; /* it is in [low, high) */
+    if (high < 2)
+        return 0;
+    size_t common = r->n_in_common, first_len;
+    int order =
+        run_key_compare(key, len < common ? len : common, run_block_key(r, 1, &first_len), common);
+    if (order != 0)
+        return order < 0 ? 0 : high - 1;
+    uint64_t head = head_of(key, len, common);
     while (high - low > 1) {
         uint64_t middle = low + (high - low) / 2;
-        size_t middle_len;
-        const uint8_t *middle_key = run_block_key(r, middle, &middle_len);
-        if (run_key_compare(middle_key, middle_len, key, len) <= 0)
-            low = middle;
-        else
-            high = middle;
+        bool above = r->heads[middle] > head ||
+                     (r->heads[middle] == head && begins_above(r, middle, key, len));
+        low = above ? low : middle;
+        high = above ? middle : high;
     }
     return low;
 }

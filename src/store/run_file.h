@@ -25,6 +25,8 @@ struct run {
     size_t filter_len; /* 0: none */
     uint8_t *index;    /* owned copy, checked: entries, then keys */
     size_t index_len;
+    uint64_t *heads;    /* of the blocks' keys, see run_index_heads(); owned */
+    size_t n_in_common; /* so many bytes begin all blocks' keys but the first, which is empty */
 
     pthread_mutex_t lock; /* guards what follows */
     struct buf damage;    /* what was first found wrong */
@@ -60,6 +62,9 @@ static inline uint64_t run_block_offset(const struct run *r, uint64_t i)
 
 /* A key that is above all of block i - 1, and not above any of block i. Borrowed. */
 const uint8_t *run_block_key(const struct run *r, uint64_t i, size_t *ret_len);
+/* Once, of an index that was checked: makes r->heads, the 8 bytes of each block's key that follow
+ * on what they have in common, as numbers of the same order. Most searches need no more of it. */
+void run_index_heads(struct run *r);
 /* The block that has the key, if any has; n_blocks > 0. */
 uint64_t run_block_of_key(const struct run *r, const void *key, size_t len);
 /* Negative, 0 or positive, as memcmp(); a prefix comes before what it begins. */

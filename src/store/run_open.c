@@ -240,6 +240,7 @@ static int load_index(struct run *r, struct buf *reason)
         return run_damaged(r, reason, offset, "its index does not match its checksum");
     if (!index_is_sound(r))
         return run_damaged(r, reason, offset, "its index contradicts itself");
+    run_index_heads(r);
     return 0;
 }
 
@@ -370,6 +371,7 @@ static void run_free(struct run *r)
         munmap((void *)(uintptr_t)r->map, r->size);
     mem_free(r->filter);
     mem_free(r->index);
+    mem_free(r->heads);
     mem_free(r->path);
     buf_free(&r->damage);
     pthread_mutex_destroy(&r->lock);

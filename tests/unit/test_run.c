@@ -18,6 +18,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "run_samples.h"
+#include "store/run_file.h"
 #include "store/run_format.h"
 
 static char dir[] = "/tmp/test_run.XXXXXX";
@@ -163,6 +164,69 @@ static void test_run_missing_key_is_not_found_and_seek_gives_the_next(void **sta
     assert_int_equal(kv_cursor_seek(c, "a", 1, &found), 0);
     expected = even(0);
     assert_true(run_sample_equal(&found, &expected));
+    kv_cursor_close(&c);
+    run_unref(&r);
+    buf_free(&bytes);
+}
+
+/* Many keys have the first eight bytes after "app/" in common, too; each is the number of its
+ * place. Of every seventh the number has a zero more at its end. */
+#define ONE_BEGINNING 3000
+static struct kv_record one_beginning(uint64_t i)
+{
+    static uint8_t key[24];
+    memcpy(key, "app/?unlikeness", 15);
+    key[4] = (uint8_t)(i / 1000 * 100); /* 0 to 200 */
+    bytes_put_be(key + 15, i * 2, 3);
+    key[18] = 0;
+    return (struct kv_record){
+        .key = key,
+        .key_len = i % 7 == 0 ? 19 : 18,
+        .value = {.data = (const uint8_t *)"a value of some bytes",
+                  .len = 21,
+                  .revision = i + 1,
+                  .create_revision = 1,
+                  .version = 1},
+    };
+}
+
+/* The first that is not below, by looking at all. */
+static uint64_t first_not_below(const uint8_t *key, size_t len)
+{
+    uint64_t i = 0;
+    for (; i < ONE_BEGINNING; i++) {
+        struct kv_record r = one_beginning(i);
+        if (run_key_compare(r.key, r.key_len, key, len) >= 0)
+            break;
+    }
+    return i;
+}
+
+/* Cut anywhere, and with its bytes one lower and one higher. */
+static void test_run_seek_finds_its_way_among_keys_with_one_beginning(void **state)
+{
+    (void)state;
+    struct buf bytes = BUF_INIT;
+    check_round_trip(one_beginning, ONE_BEGINNING);
+    run_sample_make(one_beginning, ONE_BEGINNING, &bytes);
+    struct run *r = run_sample_opened(&bytes);
+    struct kv_cursor *c = run_cursor(r);
+    assert_true(run_info(r).file_bytes > 30 * RUN_BLOCK_BYTES);
+    for (uint64_t i = 0; i < ONE_BEGINNING; i += 97) {
+        for (size_t len = 1; len <= 19; len++) {
+            for (int change = -1; change <= 1; change++) {
+                struct kv_record sought = one_beginning(i), found = {.deleted = false};
+                uint8_t key[24];
+                memcpy(key, sought.key, sizeof key);
+                key[len - 1] = (uint8_t)(key[len - 1] + change);
+                uint64_t expected = first_not_below(key, len);
+                int err = kv_cursor_seek(c, key, len, &found);
+                assert_int_equal(err, expected < ONE_BEGINNING ? 0 : ERR_NOT_FOUND);
+                if (!err)
+                    assert_int_equal(found.value.revision, expected + 1);
+            }
+        }
+    }
     kv_cursor_close(&c);
     run_unref(&r);
     buf_free(&bytes);
@@ -435,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_run_keys_may_be_any_bytes),
         cmocka_unit_test(test_run_tombstones_and_bytes_are_counted),
         cmocka_unit_test(test_run_missing_key_is_not_found_and_seek_gives_the_next),
+        cmocka_unit_test(test_run_seek_finds_its_way_among_keys_with_one_beginning),
         cmocka_unit_test(test_run_cursor_outlives_the_reference_it_was_made_with),
         cmocka_unit_test(test_run_values_of_any_size_are_read_as_written),
         cmocka_unit_test(test_run_file_and_stream_are_the_same_bytes),
