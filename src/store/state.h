@@ -55,7 +55,7 @@ struct state_options {
     unsigned merge_runs;
     uint64_t merge_wait_ms;
     uint64_t view_ms_max;     /* 0: STATE_VIEW_MS_MAX */
-    uint64_t await_ms_max;    /* between slices, for views from before; 0: 50 ms */
+    uint64_t await_ms_max;    /* between slices, for views from before; 0: 250 ms */
     uint64_t retry_ms;        /* after NO_SPACE; 0: 1 s */
     uint64_t scrub_ms;        /* from the end of a scrub to the next; 0: a day */
     uint64_t scrub_bytes_max; /* in a second, both for what is read; 0: 8 MiB */

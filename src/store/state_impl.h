@@ -17,7 +17,7 @@
 #include "store/state_db.h"
 
 #define STATE_TXNS_IDLE 64
-#define STATE_AWAIT_MS  50
+#define STATE_AWAIT_MS  250
 
 struct state_run {
     uint64_t seq;
