@@ -106,6 +106,13 @@ class Snapshots(ClusterTest):
                        "the log lets go of what is old")
         return writers
 
+    @staticmethod
+    def gone(end):
+        """Ends a node (its stop or its kill) and waits until the leader counts it as gone:
+        before, it would write a snapshot for it at once, of little."""
+        end()
+        time.sleep(ELECTION_S * SLOW)
+
     def relayed(self, n, options=None):
         """n members; before the last one is a relay. Cluster, that one, its relay."""
         relay = Throttle()
@@ -176,7 +183,7 @@ class Snapshots(ClusterTest):
     def test_leader_killed_while_it_sends_a_snapshot(self):
         cluster, behind, relay = self.relayed(3)
         index = applied_index(behind)
-        behind.kill()
+        self.gone(behind.kill)
         self.fill(cluster.running(), 100)
         writers = self.write_beyond(cluster, index)
         relay.pause_s = 0.02
@@ -195,18 +202,18 @@ class Snapshots(ClusterTest):
         self.check_large(behind, 100)
 
     def test_follower_killed_20_times_while_it_receives_and_installs(self):
-        cluster = self.cluster_of(3, OFTEN)
-        behind = cluster.followers()[0]
+        cluster, behind, relay = self.relayed(3)
         others = [node for node in cluster.nodes if node is not behind]
         rng = random.Random(11)
         n_half = n_installed = n_log = 0
         all_writers = []
         self.fill(cluster.nodes, 50)
-        for _ in range(20):
+        for i in range(20):
             index = applied_index(behind)
             behind.kill()
             all_writers.append(self.write_beyond(cluster, index, others))
             begun, done = len(receiving(behind)), installed(behind)
+            relay.pause_s = 0.02 if i % 3 == 0 else 0  # killed while it receives
             behind.spawn()
             # It may have installed the last one just before it was killed, and the leader,
             # who does not know, have kept what comes after it.
@@ -215,12 +222,17 @@ class Snapshots(ClusterTest):
                        "a snapshot is sent", pause_s=0.001)
             if len(receiving(behind)) == begun:
                 n_log += 1
-            time.sleep(rng.random() ** 2 * 0.08)
+            elif i % 3 == 1:  # killed as soon as it has installed, else about then
+                wait_until(lambda: installed(behind) > done, 10 * SLOW,
+                           "the snapshot is installed", pause_s=0.001)
+            else:
+                time.sleep(rng.random() ** 2 * 0.08)
             behind.kill()
             if installed(behind) > done:
                 n_installed += 1
             elif len(receiving(behind)) > begun:
                 n_half += 1
+            relay.pause_s = 0
             behind.start()
         note(f"killed {n_half} times before the install, {n_installed} times after, "
              f"{n_log} times without one")
@@ -259,7 +271,7 @@ class Snapshots(ClusterTest):
     def test_connection_cut_20_times_does_not_begin_the_transfer_anew(self):
         cluster, behind, relay = self.relayed(3)
         index = applied_index(behind)
-        behind.stop()
+        self.gone(behind.stop)
         self.fill(cluster.running(), 400)
         self.write_beyond(cluster, index)
         relay.n_bytes, relay.cut_bytes, relay.cuts_left = 0, 1_500_000, 20
@@ -300,7 +312,7 @@ class Snapshots(ClusterTest):
         self.assertAnswer(leader.post("/add-learner", [fresh.id, fresh.addr]), 200,
                           {"Ok": "Added"})
         index = applied_index(behind)
-        behind.stop()
+        self.gone(behind.stop)
         self.fill(cluster.running(), 100)
         writers = self.write_beyond(cluster, index)
         relay.pause_s = 0.01
