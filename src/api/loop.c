@@ -99,7 +99,7 @@ void loop_add_socket(struct http_loop *l, int fd, const struct sockaddr *addr, s
     wake(l);
 }
 
-/* The node's done(): on its thread. */
+/* The node's done(): on any thread. */
 static void on_done(struct node_request *r)
 {
     struct http_exchange *x = r->owner;
@@ -115,9 +115,8 @@ static void on_done(struct node_request *r)
 /* Giving requests to the node one by one, as they are read, would wake its thread for each. */
 static void submit_all(struct http_loop *l)
 {
-    for (struct list *it; (it = list_pop_front(&l->unsent));)
-        node_submit(l->server->node, LIST_ENTRY(it, struct node_request, link));
     l->n_unsent = 0;
+    node_submit_all(l->server->node, &l->unsent);
 }
 
 void http_submit(struct http_exchange *x, struct node_request *r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The driver's thread: takes everything that came in since the last turn,
  * hands it to the driver, lets it act, sleeps until there is more or the next
- * tick is due.
+ * tick is due. A guest takes a turn for it, see turns.h.
  */
 #include "node/node.h"
 
@@ -13,24 +13,24 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "node/driver.h"
+#include "node/turns.h"
 
 struct mailbox {
     struct list requests, written, loaded, worked, answered;
 };
 
 struct node {
-    struct driver *driver; /* the thread's, between start and stop */
+    struct driver *driver; /* between start and stop the thread's, or the guest's */
     struct node_options options;
     struct storage_identity identity;
     struct machine *machine;
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t more;  /* to the thread */
-    pthread_cond_t idle;  /* to node_hand_over() and node_drain() */
+    struct turns turns;  /* its lock is that of what follows */
+    pthread_cond_t idle; /* to node_hand_over() and node_drain() */
     struct mailbox in;
-    bool asleep, handing_over, handed_over, draining, drained, settling, settled, stopping, stopped;
+    bool handing_over, handed_over, draining, drained, settling, settled, stopping, stopped;
 
     atomic_ullong last_turn_ms;
 };
@@ -71,10 +71,9 @@ struct node *node_new(const struct node_options *o, const struct storage_identit
     n->driver->clock_us = clock_now_us;
     n->machine = n->driver->machine;
     mailbox_init(&n->in);
-    ASSERT(pthread_mutex_init(&n->lock, NULL) == 0);
+    turns_init(&n->turns);
     ASSERT(pthread_condattr_init(&attr) == 0);
     ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&n->more, &attr) == 0);
     ASSERT(pthread_cond_init(&n->idle, &attr) == 0);
     pthread_condattr_destroy(&attr);
     return n;
@@ -108,8 +107,7 @@ void node_free(struct node **n)
     drop_mail(&(*n)->in);
     driver_free(&(*n)->driver);
     pthread_cond_destroy(&(*n)->idle);
-    pthread_cond_destroy(&(*n)->more);
-    pthread_mutex_destroy(&(*n)->lock);
+    turns_free(&(*n)->turns);
     MEM_FREE(*n);
 }
 
@@ -150,24 +148,26 @@ struct wishes {
     bool hand_over, drain, settle;
 };
 
+/* With the lock held and nobody in the driver. */
+static bool has_something_to_do(const struct node *n)
+{
+    return !mailbox_is_empty(&n->in) || n->stopping || driver_is_applying(n->driver) ||
+           clock_now_ms() >= n->driver->next_tick_ms;
+}
+
 /* Sleeps until there is something to do, and not in the middle of something; moves it to *ret_mail.
  * False: stop. */
 static bool receive(struct node *n, struct mailbox *ret_mail, struct wishes *ret_wishes)
 {
-    struct timespec until = at_ms(n->driver->next_tick_ms);
-    bool busy = driver_is_applying(n->driver);
-    pthread_mutex_lock(&n->lock);
-    n->asleep = true;
-    while (mailbox_is_empty(&n->in) && !n->stopping && !busy)
-        if (pthread_cond_timedwait(&n->more, &n->lock, &until) != 0)
-            break; /* the tick is due */
-    n->asleep = false;
+    turns_lock(&n->turns);
+    while (turns_await_guest(&n->turns), !has_something_to_do(n))
+        turns_sleep(&n->turns, n->driver->next_tick_ms);
     mailbox_move(ret_mail, &n->in);
     ret_wishes->hand_over = n->handing_over && !n->handed_over;
     ret_wishes->drain = n->draining;
     ret_wishes->settle = n->settling && !n->settled;
     bool go_on = !n->stopping;
-    pthread_mutex_unlock(&n->lock);
+    turns_unlock(&n->turns);
     return go_on;
 }
 
@@ -176,7 +176,7 @@ static void turn(struct node *n, struct mailbox *mail)
 {
     struct driver *d = n->driver;
     struct list *it;
-    uint64_t now_ms = clock_now_ms();
+    uint64_t from_us = clock_now_us(), now_ms = from_us / 1000;
     atomic_store_explicit(&n->last_turn_ms, now_ms, memory_order_relaxed);
     driver_advance(d, now_ms);
     while ((it = list_pop_front(&mail->written)) != NULL)
@@ -190,14 +190,15 @@ static void turn(struct node *n, struct mailbox *mail)
     while ((it = list_pop_front(&mail->requests)) != NULL)
         driver_request(d, LIST_ENTRY(it, struct node_request, link));
     driver_pump(d);
+    turns_took(&n->turns, clock_now_us() - from_us);
 }
 
 static void signal_idle(struct node *n, bool *what)
 {
-    pthread_mutex_lock(&n->lock);
+    turns_lock(&n->turns);
     *what = true;
     pthread_cond_signal(&n->idle);
-    pthread_mutex_unlock(&n->lock);
+    turns_unlock(&n->turns);
 }
 
 /* Once begun, looks every turn whether another leads. */
@@ -263,13 +264,13 @@ void node_start(struct node *n, struct storage *storage, struct transport *trans
 static void ask_and_wait(struct node *n, bool *what, const bool *done, uint32_t timeout_ms)
 {
     struct timespec until = at_ms(clock_now_ms() + timeout_ms);
-    pthread_mutex_lock(&n->lock);
+    turns_lock(&n->turns);
     *what = true;
-    pthread_cond_signal(&n->more);
+    turns_wake(&n->turns);
     while (!*done)
-        if (pthread_cond_timedwait(&n->idle, &n->lock, &until) != 0)
+        if (pthread_cond_timedwait(&n->idle, &n->turns.lock, &until) != 0)
             break;
-    pthread_mutex_unlock(&n->lock);
+    turns_unlock(&n->turns);
 }
 
 void node_hand_over(struct node *n, uint32_t timeout_ms)
@@ -291,19 +292,19 @@ void node_stop(struct node *n)
 {
     if (!n->started)
         return;
-    pthread_mutex_lock(&n->lock);
+    turns_lock(&n->turns);
     n->stopping = true;
-    pthread_cond_signal(&n->more);
-    pthread_mutex_unlock(&n->lock);
+    turns_wake(&n->turns);
+    turns_unlock(&n->turns);
     pthread_join(n->thread, NULL);
     n->started = false;
 
     struct list late; /* requests that came while the thread ended */
     list_init(&late);
-    pthread_mutex_lock(&n->lock);
+    turns_lock(&n->turns);
     n->stopped = true;
     list_splice(&late, &n->in.requests);
-    pthread_mutex_unlock(&n->lock);
+    turns_unlock(&n->turns);
     struct list *it;
     while ((it = list_pop_front(&late)) != NULL)
         driver_done(LIST_ENTRY(it, struct node_request, link), ERR_SHUTDOWN);
@@ -311,51 +312,85 @@ void node_stop(struct node *n)
 
 /* ---- from other threads ---- */
 
-/* False: the thread has ended and nobody will look. */
-static bool post(struct node *n, struct list *box, struct list *link)
+/* A turn in the thread's place. True: the thread is to be woken. */
+static bool take_turn(struct node *n, struct mailbox *mail)
 {
-    pthread_mutex_lock(&n->lock);
-    bool stopped = n->stopped, wake = n->asleep;
+    turn(n, mail);
+    bool is_applying = driver_is_applying(n->driver);
+    turns_lock(&n->turns);
+    bool wake = turns_leave(&n->turns, is_applying || !mailbox_is_empty(&n->in));
+    turns_unlock(&n->turns);
+    return wake;
+}
+
+/* Posts all in `what` and empties it. False: the thread has ended and nobody will look. */
+static bool post(struct node *n, struct list *box, struct list *what, bool has_time)
+{
+    struct mailbox mail;
+    mailbox_init(&mail);
+    turns_lock(&n->turns);
+    bool stopped = n->stopped;
     if (!stopped)
-        list_push_back(box, link);
-    n->asleep = false; /* waking once is enough */
-    pthread_mutex_unlock(&n->lock);
-    if (wake)
-        pthread_cond_signal(&n->more);
+        list_splice(box, what);
+    enum turns_part part = turns_join(&n->turns, has_time);
+    if (part == TURNS_GUEST)
+        mailbox_move(&mail, &n->in);
+    turns_unlock(&n->turns);
+    if (part == TURNS_WAKE || (part == TURNS_GUEST && take_turn(n, &mail)))
+        turns_wake(&n->turns);
     return !stopped;
+}
+
+static bool post_one(struct node *n, struct list *box, struct list *link, bool has_time)
+{
+    struct list one;
+    list_init(&one);
+    list_push_back(&one, link);
+    return post(n, box, &one, has_time);
 }
 
 void node_submit(struct node *n, struct node_request *r)
 {
-    if (!post(n, &n->in.requests, &r->link))
-        driver_done(r, ERR_SHUTDOWN);
+    struct list one;
+    list_init(&one);
+    list_push_back(&one, &r->link);
+    node_submit_all(n, &one);
+}
+
+void node_submit_all(struct node *n, struct list *requests)
+{
+    struct list *it;
+    if (list_is_empty(requests) || post(n, &n->in.requests, requests, true))
+        return;
+    while ((it = list_pop_front(requests)) != NULL)
+        driver_done(LIST_ENTRY(it, struct node_request, link), ERR_SHUTDOWN);
 }
 
 static void on_written(void *ctx, struct storage_write *w)
 {
     struct node *n = ctx;
-    if (!post(n, &n->in.written, &w->link))
+    if (!post_one(n, &n->in.written, &w->link, true))
         storage_write_free(&w);
 }
 
 static void on_loaded(void *ctx, struct storage_load *l)
 {
     struct node *n = ctx;
-    if (!post(n, &n->in.loaded, &l->link))
+    if (!post_one(n, &n->in.loaded, &l->link, false))
         storage_load_free(&l);
 }
 
 static void on_worked(void *ctx, struct storage_job *j)
 {
     struct node *n = ctx;
-    if (!post(n, &n->in.worked, &j->link))
+    if (!post_one(n, &n->in.worked, &j->link, false))
         storage_job_free(&j);
 }
 
 static void on_answered(void *ctx, struct transport_request *t)
 {
     struct node *n = ctx;
-    if (!post(n, &n->in.answered, &t->link))
+    if (!post_one(n, &n->in.answered, &t->link, true))
         transport_request_free(&t);
 }
 

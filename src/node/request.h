@@ -176,7 +176,7 @@ struct node_request {
     struct list link; /* the node's while it has it */
     enum node_request_type type;
     uint64_t deadline_ms;                 /* clock_now_ms() */
-    void (*done)(struct node_request *r); /* on the node's thread; must not block */
+    void (*done)(struct node_request *r); /* on any thread; must not block */
     void *owner;                          /* the caller's */
     uint64_t taken_us;                    /* the node's */
 
@@ -285,8 +285,11 @@ struct node_request {
 struct node_request *node_request_new(enum node_request_type type);
 void node_request_free(struct node_request **r);
 
-/* Thread-safe; takes r until done. */
+/* Thread-safe; takes r until done. The caller's thread may act for the node meanwhile, which calls
+ * `done` of any request. */
 void node_submit(struct node *n, struct node_request *r);
+/* Those in the list, which is empty afterwards. */
+void node_submit_all(struct node *n, struct list *requests);
 
 /* A copy of the value as this node has it now; NOT_FOUND. Thread-safe. Appends to out. */
 MUST_CHECK int node_get(struct node *n, const void *key, size_t key_len, struct buf *out);

@@ -200,6 +200,13 @@ void node_submit(struct node *n, struct node_request *r)
         pthread_cond_signal(&n->more);
 }
 
+void node_submit_all(struct node *n, struct list *requests)
+{
+    struct list *it;
+    while ((it = list_pop_front(requests)) != NULL)
+        node_submit(n, LIST_ENTRY(it, struct node_request, link));
+}
+
 int node_get(struct node *n, const void *key, size_t key_len, struct buf *out)
 {
     struct kv_value v;
