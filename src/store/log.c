@@ -10,6 +10,7 @@
 #include "store/dir.h"
 #include "store/env.h"
 #include "store/guard.h"
+#include "store/txn.h"
 
 #define REMEDY                                                                                     \
     "; this node must not vote with it: move the data directory away, start the node empty and "   \
@@ -132,6 +133,7 @@ void store_log_close(struct store_log **log)
 {
     if (!*log)
         return;
+    store_journal_close(&(*log)->journal);
     if ((*log)->env)
         mdb_env_close((*log)->env);
     mem_free((*log)->path);
@@ -170,15 +172,23 @@ int store_log_create(struct store_log *log, const struct storage_identity *ident
     return rc ? failed(log, reason, "a new log", rc) : 0;
 }
 
-static int count_boot(struct store_log *log, MDB_txn *txn, struct storage_identity *identity)
+/* One line that names what is wrong with the journal. */
+static int damaged_journal(const struct store_log *log, struct buf *reason, int err,
+                           const char *what)
 {
-    int rc = store_get_identity(txn, log->records, identity);
-    if (!rc)
-        rc = store_put_ends(txn, log->records, &log->ends);
-    if (rc)
-        return rc;
-    identity->boot++;
-    return store_put_identity(txn, log->records, identity);
+    buf_printf(reason, err == ERR_CORRUPT ? "%s/%s is damaged: %s" REMEDY : "cannot read %s/%s: %s",
+               log->path, STORE_JOURNAL_FILE, what);
+    return err;
+}
+
+static int open_journal(struct store_log *log, struct buf *reason)
+{
+    int err = store_journal_open(log->path, &log->journal, reason);
+    if (err == ERR_NOT_FOUND || err == ERR_CORRUPT) {
+        buf_append_str(reason, REMEDY);
+        err = ERR_CORRUPT;
+    }
+    return err;
 }
 
 struct boot_call {
@@ -187,25 +197,47 @@ struct boot_call {
     struct buf *reason;
 };
 
+/* In a transaction that will be committed if this succeeds. */
+static int count_boot(struct boot_call *call, struct store_txn *t)
+{
+    struct buf why = BUF_INIT;
+    if (!t->rc)
+        t->rc = store_get_identity(t->txn, t->log->records, &call->identity);
+    if (t->rc)
+        return 0; /* the commit tells */
+    struct storage_write w = {.has_identity = true, .identity = call->identity};
+    w.identity.boot = ++call->identity.boot;
+    call->log->mix = w.identity.incarnation + w.identity.boot;
+    int err = store_txn_recover(t, &why);
+    if (err)
+        damaged_journal(call->log, call->reason, err, buf_str(&why));
+    else
+        store_txn_apply(t, &w, 0);
+    buf_free(&why);
+    return err;
+}
+
 static int boot(void *ctx)
 {
     struct boot_call *call = ctx;
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(call->log->env, NULL, 0, &txn);
-    if (!rc) {
-        rc = count_boot(call->log, txn, &call->identity);
-        if (!rc)
-            rc = mdb_txn_commit(txn);
-        else
-            mdb_txn_abort(txn);
-    }
-    return rc ? failed(call->log, call->reason, "the identity", rc) : 0;
+    struct store_txn t;
+    int rc = 0;
+    store_txn_begin(&t, call->log);
+    int err = count_boot(call, &t);
+    if (err)
+        t.rc = MDB_CORRUPTED; /* nothing of it counts */
+    int commit_err = store_txn_commit(&t, &rc);
+    return err          ? err
+           : commit_err ? failed(call->log, call->reason, "the identity or the log's end", rc)
+                        : 0;
 }
 
 int store_log_boot(struct store_log *log, struct storage_identity *ret_identity, struct buf *reason)
 {
     struct boot_call call = {.log = log, .reason = reason};
-    int err;
+    int err = open_journal(log, reason);
+    if (err)
+        return err;
     if (!store_guard(boot, &call, &err))
         return lost(log, reason);
     if (!err)

@@ -8,9 +8,13 @@
  * Entries up to the base are of no meaning any more. They are deleted a few at
  * a time by the transactions that follow, so that none takes long.
  *
+ * Most writes are in the journal (journal.h) before they are here: what the
+ * environment holds is the log only together with it.
+ *
  * "ends" holds the number of the transaction, so that a state that is not the
  * one it says is noticed, and the first and last link of the chain, so that a
- * log that lost entries at its end is noticed.
+ * log that lost entries at its end is noticed. And it holds the number of the
+ * journal's batch up to which everything is here.
  */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
@@ -19,15 +23,18 @@
 
 #include "base/buf.h"
 #include "node/storage.h"
+#include "store/journal.h"
 #include "store/records.h"
 #include "store/store.h"
 
 struct store_log {
     MDB_env *env;
     MDB_dbi records, entries;
-    struct store_ends ends; /* as last committed */
-    struct store_base base; /* likewise; its pos is that of the ends */
-    char *path;             /* owned */
+    struct store_ends ends;        /* as last committed */
+    struct store_base base;        /* likewise; its pos is that of the ends */
+    struct store_journal *journal; /* owned; NULL: not open yet */
+    uint64_t mix;                  /* of this node and start: see store_journal_begin() */
+    char *path;                    /* owned */
 };
 
 /* Opens DIR/NAME ("log", but for one that is being made), which must be a directory. *ret_is_new:
@@ -40,7 +47,8 @@ void store_log_close(struct store_log **log);
 /* Writes the format, this identity and an empty log that begins there: durable afterwards. */
 MUST_CHECK int store_log_create(struct store_log *log, const struct storage_identity *identity,
                                 const struct store_base *base, struct buf *reason);
-/* Reads the identity, counts the boot and makes that durable. */
+/* Opens the journal, takes over what it has, reads the identity, counts the boot, and makes all of
+ * that durable. */
 MUST_CHECK int store_log_boot(struct store_log *log, struct storage_identity *ret_identity,
                               struct buf *reason);
 /* The index that a key of the table of entries holds; 0: it is no key of ours.

@@ -9,7 +9,7 @@
 #include "store/env.h"
 #include "store/identity.h"
 
-#define FORMAT_CONTENT "crabcluster data directory, format 2\n"
+#define FORMAT_CONTENT "crabcluster data directory, format 3\n"
 
 bool store_log_exists(const char *dir)
 {
@@ -21,17 +21,30 @@ bool store_was_in_use(const char *dir)
     return store_file_exists(dir, STORE_FORMAT_FILE);
 }
 
-int store_make_log(const char *dir, size_t map_bytes, const struct storage_identity *identity,
-                   const struct store_base *base, struct buf *reason)
+int store_remove_log(const char *dir, const char *name, struct buf *reason)
+{
+    char *path = store_path(dir, name);
+    int err = store_file_remove(path, STORE_JOURNAL_FILE, reason);
+    if (!err)
+        err = store_env_remove(path, reason);
+    mem_free(path);
+    return err;
+}
+
+int store_make_log(const char *dir, const struct store_options *options,
+                   const struct storage_identity *identity, const struct store_base *base,
+                   struct buf *reason)
 {
     struct store_log *log = NULL;
     bool is_new;
     char *unfinished = store_path(dir, STORE_NEW_LOG_DIR);
-    int err = store_env_remove(unfinished, reason);
+    int err = store_remove_log(dir, STORE_NEW_LOG_DIR, reason);
     if (!err)
         err = store_dir_make(unfinished, reason);
     if (!err)
-        err = store_log_open(dir, STORE_NEW_LOG_DIR, map_bytes, &log, &is_new, reason);
+        err = store_journal_make(unfinished, options->journal_bytes, reason);
+    if (!err)
+        err = store_log_open(dir, STORE_NEW_LOG_DIR, options->map_bytes, &log, &is_new, reason);
     if (!err)
         err = store_log_create(log, identity, base, reason);
     store_log_close(&log);
@@ -58,23 +71,26 @@ static int check_not_lost(const char *dir, struct buf *reason)
 
 static const struct store_base first_base = {.generation = 1};
 
-int store_make_first_log(const char *dir, size_t map_bytes, struct buf *reason)
+int store_make_first_log(const char *dir, const struct store_options *options, struct buf *reason)
 {
     struct storage_identity identity;
     int err = check_not_lost(dir, reason);
     if (!err)
         err = store_identity_make(&identity, reason);
     if (!err)
-        err = store_make_log(dir, map_bytes, &identity, &first_base, reason);
+        err = store_make_log(dir, options, &identity, &first_base, reason);
     return err;
 }
 
-int store_fill_first_log(const char *dir, struct store_log *log, struct buf *reason)
+int store_fill_first_log(const char *dir, const struct store_options *options,
+                         struct store_log *log, struct buf *reason)
 {
     struct storage_identity identity;
     int err = check_not_lost(dir, reason);
     if (!err)
         err = store_identity_make(&identity, reason);
+    if (!err)
+        err = store_journal_make(log->path, options->journal_bytes, reason);
     if (!err)
         err = store_log_create(log, &identity, &first_base, reason);
     return err;

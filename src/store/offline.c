@@ -18,7 +18,6 @@
 
 #include "base/mem.h"
 #include "store/dir.h"
-#include "store/env.h"
 #include "store/lock.h"
 #include "store/make.h"
 #include "store/snapshot.h"
@@ -168,11 +167,8 @@ static void clear(const char *dir)
 {
     struct buf ignored = BUF_INIT;
     static const char *const logs[] = {STORE_LOG_DIR, STORE_NEW_LOG_DIR};
-    for (unsigned i = 0; i < 2; i++) {
-        char *path = store_path(dir, logs[i]);
-        (void)!store_env_remove(path, &ignored);
-        mem_free(path);
-    }
+    for (unsigned i = 0; i < 2; i++)
+        (void)!store_remove_log(dir, logs[i], &ignored);
     (void)!state_remove_others(dir, 0, &ignored);
     char *snapshots = store_path(dir, SNAPSHOT_DIR);
     (void)!store_file_remove(dir, RUN_FILE, &ignored);
@@ -187,9 +183,10 @@ static int fill(const char *dir, struct run *backup, const struct store_founding
                 struct buf *reason)
 {
     struct store_base base = {RESTORED_GENERATION, f->base};
+    struct store_options defaults = {0};
     int err = make_generation(dir, RESTORED_GENERATION, run_cursor(backup), f->meta, reason);
     if (!err)
-        err = store_make_log(dir, 0, &f->identity, &base, reason);
+        err = store_make_log(dir, &defaults, &f->identity, &base, reason);
     if (!err)
         err = store_make_names_durable(dir, reason);
     return err;

@@ -12,7 +12,7 @@
 #define FORMAT_BYTES     4
 #define IDENTITY_BYTES   (16 + 8 + 8 + 16 + 16 + 1)
 #define HARD_STATE_BYTES (8 + 16 + 8)
-#define ENDS_BYTES       (8 + 2 * (8 + 8 + 4))
+#define ENDS_BYTES       (8 + 2 * (8 + 8 + 4) + 8)
 #define CRC_BYTES        4
 #define RECORD_BYTES_MAX (CRC_BYTES + IDENTITY_BYTES)
 
@@ -208,6 +208,7 @@ int store_put_ends(MDB_txn *txn, MDB_dbi dbi, const struct store_ends *ends)
     put_be(&w, mdb_txn_id(txn), 8);
     put_link(&w, ends->base);
     put_link(&w, ends->last);
+    put_be(&w, ends->journal_seq, 8);
     return record_put(txn, dbi, "ends", &w);
 }
 
@@ -221,5 +222,6 @@ int store_get_ends(MDB_txn *txn, MDB_dbi dbi, struct store_ends *ret_ends)
         return rc;
     ret_ends->base = read_link(&r);
     ret_ends->last = read_link(&r);
+    ret_ends->journal_seq = bytes_read_u64(&r);
     return 0;
 }

@@ -11,11 +11,12 @@
 #include "raft/snapshot.h"
 #include "store/entry.h"
 
-#define STORE_FORMAT 2
+#define STORE_FORMAT 3
 
 struct store_ends {
     struct store_link base; /* the log begins after this place */
     struct store_link last; /* its last entry; base when it is empty */
+    uint64_t journal_seq;   /* the last batch of the journal that is in it */
 };
 
 /* Codes of all are LMDB's, for use inside transactions. get: MDB_NOTFOUND,

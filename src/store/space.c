@@ -33,6 +33,9 @@
 /* Beyond this part of its map the log is full (PITFALLS part 2): what is left is for purging. */
 #define MAP_PERCENT   80
 #define COUNT_FREE_MS 1000
+/* What is in the journal takes up to so many times as much in LMDB: an entry of a little more than
+ * half a page has a page of its own. */
+#define SETTLED_FACTOR 2
 /* About what a record takes in the state beyond its key and value, and what pages leave empty. */
 #define RECORD_BYTES 64
 
@@ -120,7 +123,8 @@ void store_space_update(struct store_space *s, const struct state_stats *state)
         return; /* nothing is known, and nothing refused */
     uint64_t used = store_env_used(s->log->env), map = store_env_map(s->log->env);
     keep_blocks(s, used, &fs);
-    uint64_t in_use = log_in_use(s, used, map);
+    uint64_t waiting = SETTLED_FACTOR * (uint64_t)store_journal_used(s->log->journal);
+    uint64_t in_use = log_in_use(s, used, map) + waiting;
     uint64_t live = state->bytes + state->bytes / 2 + state->n_keys * RECORD_BYTES;
     struct storage_space now = {
         .disk_free = free_bytes(&fs),
@@ -129,9 +133,10 @@ void store_space_update(struct store_space *s, const struct state_stats *state)
             within((uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_PART, RESERVE_MIN, RESERVE_MAX),
         .log_is_full = in_use >= map / 100 * MAP_PERCENT,
     };
-    now.log_room = now.disk_free + (s->kept_to > used ? s->kept_to - used : 0);
-    if (now.log_room > map - in_use)
-        now.log_room = map - in_use;
+    uint64_t disk = now.disk_free + (s->kept_to > used ? s->kept_to - used : 0);
+    uint64_t on_disk = disk > waiting ? disk - waiting : 0,
+             in_map = map > in_use ? map - in_use : 0;
+    now.log_room = on_disk < in_map ? on_disk : in_map;
     pthread_mutex_lock(&s->lock);
     s->now = now;
     pthread_mutex_unlock(&s->lock);

@@ -20,15 +20,15 @@ struct store {
     struct store_thread *thread; /* owned */
 };
 
-static int open_log(struct store *s, size_t map_bytes, struct storage_identity *ret_identity,
-                    struct buf *reason)
+static int open_log(struct store *s, const struct store_options *options,
+                    struct storage_identity *ret_identity, struct buf *reason)
 {
     bool is_new = false;
-    int err = store_log_exists(s->dir) ? 0 : store_make_first_log(s->dir, map_bytes, reason);
+    int err = store_log_exists(s->dir) ? 0 : store_make_first_log(s->dir, options, reason);
     if (!err)
-        err = store_log_open(s->dir, STORE_LOG_DIR, map_bytes, &s->log, &is_new, reason);
+        err = store_log_open(s->dir, STORE_LOG_DIR, options->map_bytes, &s->log, &is_new, reason);
     if (!err && is_new)
-        err = store_fill_first_log(s->dir, s->log, reason);
+        err = store_fill_first_log(s->dir, options, s->log, reason);
     if (!err)
         err = store_log_boot(s->log, ret_identity, reason);
     if (!err)
@@ -52,7 +52,7 @@ int store_open(const char *dir, const struct store_options *options,
     if (!err)
         err = store_lock_take(dir, &s->lock_fd, reason);
     if (!err)
-        err = open_log(s, options->map_bytes, &identity, reason);
+        err = open_log(s, options, &identity, reason);
     if (!err)
         err = store_lanes_open(dir, s->log->base.generation, s->log->ends.base.pos.index == 0,
                                options, &s->lanes, reason);

@@ -3,7 +3,7 @@
  *
  *      DIR/lock      flock()ed while a process uses the directory; its pid
  *      DIR/format    says that DIR/log was made; never rewritten
- *      DIR/log/      an LMDB environment: log, hard state, identity
+ *      DIR/log/      a journal, and an LMDB environment: log, hard state, identity
  *      DIR/log.new/  the same while it is made; begun anew when that was interrupted
  *      DIR/state-N/  the checkpointed state, a generation of it (state.h); log/ says which
  *      DIR/snapshot/ files of snapshots on their way; emptied at every open
@@ -32,7 +32,8 @@
 struct store; /* opaque */
 
 struct store_options {
-    size_t map_bytes; /* largest size of log/; 0: STORE_MAP_BYTES */
+    size_t map_bytes;     /* largest size of log/; 0: STORE_MAP_BYTES */
+    size_t journal_bytes; /* of a new one's file; 0: STORE_JOURNAL_BYTES */
     /* A write, sync or map operation failed: `text` (borrowed) is one line for
      * people. Must end the process, for what the disk holds is unknown
      * (PITFALLS 54). NULL: logs the line and ends it by _exit(1). Tests may

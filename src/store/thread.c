@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Nothing waits for a timer to fill a batch: while one commit syncs, the writes
- * of the next gather.
+ * Nothing waits for a timer to fill a batch: while one syncs, the writes of the
+ * next gather. They are durable in the journal, and answered then; what that has
+ * goes to LMDB when it is due, or when something is asked for that only LMDB can
+ * do.
  */
 #include "store/thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +23,10 @@
 /* Writes merged into one transaction, beyond which the next begins: LMDB keeps
  * its dirty pages in memory. */
 #define TXN_BYTES_MAX (32 * MIB)
+/* When more than this waits, one commit of LMDB for all of it costs less than to write it twice
+ * (measured with batches of 100 Sets). */
+#define JOURNAL_BYTES_MAX (128 * KIB)
+#define DATA_FILE         "data.mdb"
 
 struct store_thread {
     struct storage storage;    /* first: what the driver holds points here */
@@ -69,6 +77,7 @@ static void tell_stats(struct storage *s, struct storage_stats *ret_stats)
 {
     struct store_thread *t = of(s);
     store_env_space(t->log->env, &ret_stats->log_bytes, &ret_stats->disk_free_bytes);
+    ret_stats->log_bytes += store_journal_size(t->log->journal);
     ret_stats->state_bytes = store_lanes_state_bytes(t->lanes);
 }
 
@@ -77,10 +86,10 @@ static void ask_space(struct storage *s, struct storage_space *ret_space)
     *ret_space = store_space(of(s)->space);
 }
 
-static void die(struct store_thread *t, const char *what, const char *why)
+static void die(struct store_thread *t, const char *what, const char *file, const char *why)
 {
     char text[1024];
-    snprintf(text, sizeof text, "cannot %s %s/data.mdb: %s%s%s", what, t->log->path, why,
+    snprintf(text, sizeof text, "cannot %s %s/%s: %s%s%s", what, t->log->path, file, why,
              store_space_is_gone(t->space) ? " (no space is left)" : "", STORE_DIE_REMEDY);
     t->failed = true;
     if (t->options.fatal) {
@@ -124,12 +133,30 @@ static uint64_t installs(struct store_thread *t, const struct storage_write *w)
     return generation;
 }
 
-/* Moves writes from the queue into one transaction and commits it. */
-static int commit_some(struct store_thread *t, struct list *writes, struct list *done, int *ret_rc)
+static int commit(struct store_thread *t, struct store_txn *txn)
+{
+    int rc, err = store_txn_commit(txn, &rc);
+    if (err)
+        die(t, "write", DATA_FILE, mdb_strerror(rc));
+    return err;
+}
+
+/* Moves what is in the journal into LMDB. */
+static int settle(struct store_thread *t)
+{
+    struct store_txn txn;
+    store_txn_begin(&txn, t->log);
+    store_txn_settle(&txn);
+    return commit(t, &txn);
+}
+
+/* Moves writes from the queue into one transaction and commits it, after what is in the journal. */
+static int commit_some(struct store_thread *t, struct list *writes, struct list *done)
 {
     struct store_txn txn;
     size_t bytes = 0;
     store_txn_begin(&txn, t->log);
+    store_txn_settle(&txn);
     do {
         struct list *it = list_pop_front(writes);
         struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
@@ -137,7 +164,43 @@ static int commit_some(struct store_thread *t, struct list *writes, struct list 
         store_txn_apply(&txn, w, installs(t, w));
         bytes += write_bytes(w);
     } while (!list_is_empty(writes) && bytes < TXN_BYTES_MAX);
-    return store_txn_commit(&txn, ret_rc);
+    return commit(t, &txn);
+}
+
+/* Moves writes from the queue into one batch of the journal and makes it durable. *ret_some: it
+ * could take the first one. */
+static int journal_some(struct store_thread *t, struct list *writes, struct list *done,
+                        bool *ret_some)
+{
+    struct store_journal *j = t->log->journal;
+    LIST_FOREACH_SAFE (it, next, writes) {
+        if (!store_journal_add(j, LIST_ENTRY(it, struct storage_write, link)))
+            break;
+        list_remove(it);
+        list_push_back(done, it);
+    }
+    *ret_some = !list_is_empty(done);
+    if (!*ret_some || store_journal_write(j) == 0)
+        return 0;
+    die(t, "write", STORE_JOURNAL_FILE, strerror(errno));
+    return ERR_IO;
+}
+
+/* Of writes one after the other. */
+static size_t total_bytes(const struct list *writes)
+{
+    size_t bytes = 0;
+    LIST_FOREACH (it, writes)
+        bytes += write_bytes(LIST_ENTRY(it, struct storage_write, link));
+    return bytes;
+}
+
+/* Makes some writes from the queue durable. */
+static int write_some(struct store_thread *t, struct list *writes, struct list *done)
+{
+    bool some = false;
+    int err = total_bytes(writes) <= JOURNAL_BYTES_MAX ? journal_some(t, writes, done, &some) : 0;
+    return err || some ? err : commit_some(t, writes, done);
 }
 
 /* What was committed names the new state. */
@@ -146,7 +209,7 @@ static bool switch_state(struct store_thread *t, struct storage_write *w)
     struct buf reason = BUF_INIT;
     int err = store_lanes_installed(t->lanes, w, &reason);
     if (err)
-        die(t, "go on from the state beside", buf_str(&reason));
+        die(t, "go on from the state beside", DATA_FILE, buf_str(&reason));
     buf_free(&reason);
     return err == 0;
 }
@@ -157,39 +220,51 @@ static void update_space(struct store_thread *t)
     store_space_update(t->space, &state);
 }
 
+static void answer(struct store_thread *t, struct list *done)
+{
+    LIST_FOREACH_SAFE (it, next, done) {
+        struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
+        list_remove(it);
+        if (w->install && !switch_state(t, w)) {
+            storage_write_free(&w);
+            continue;
+        }
+        t->events.written(t->events.ctx, w);
+    }
+}
+
 static void carry_out_writes(struct store_thread *t, struct list *writes)
 {
     while (!list_is_empty(writes) && !t->failed) {
         struct list done;
-        int rc;
         list_init(&done);
-        if (commit_some(t, writes, &done, &rc) != 0) {
-            die(t, "write", mdb_strerror(rc));
+        if (write_some(t, writes, &done) != 0) {
             list_splice(writes, &done); /* never answered */
             return;
         }
         update_space(t);
-        LIST_FOREACH_SAFE (it, next, &done) {
-            struct storage_write *w = LIST_ENTRY(it, struct storage_write, link);
-            list_remove(it);
-            if (w->install && !switch_state(t, w)) {
-                storage_write_free(&w);
-                continue;
-            }
-            t->events.written(t->events.ctx, w);
-        }
+        answer(t, &done);
+        if (store_journal_is_due(t->log->journal) && settle(t) != 0)
+            return;
     }
+}
+
+/* LMDB may lack what is to be read. */
+static int settle_for(struct store_thread *t, const struct storage_load *l)
+{
+    uint64_t end = l->first + l->n_max;
+    return end > store_journal_first_index(t->log->journal) ? settle(t) : 0;
 }
 
 static void carry_out_loads(struct store_thread *t, struct list *loads)
 {
     LIST_FOREACH_SAFE (it, next, loads) {
         struct storage_load *l = LIST_ENTRY(it, struct storage_load, link);
-        if (t->failed)
+        if (t->failed || settle_for(t, l) != 0)
             return;
         int err = store_log_load(t->log, l);
         if (err) { /* a damaged entry is never served (PITFALLS 53) */
-            die(t, "read", err_text(err));
+            die(t, "read", DATA_FILE, err_text(err));
             return;
         }
         list_remove(it);
@@ -202,7 +277,15 @@ static bool is_idle(const struct store_thread *t)
     return list_is_empty(&t->writes) && list_is_empty(&t->loads) && !t->stopping;
 }
 
-/* With the lock held: waits for work, and looks after the room on the disk meanwhile. */
+/* Nothing has come for a while. */
+static void idle(struct store_thread *t)
+{
+    if (!t->failed && store_journal_used(t->log->journal) > 0)
+        (void)!settle(t); /* it is told */
+    update_space(t);
+}
+
+/* With the lock held: waits for work, and uses the time until it comes. */
 static void wait_for_work(struct store_thread *t)
 {
     struct timespec until;
@@ -212,7 +295,7 @@ static void wait_for_work(struct store_thread *t)
         if (pthread_cond_timedwait(&t->more, &t->lock, &until) == 0)
             continue;
         pthread_mutex_unlock(&t->lock);
-        update_space(t);
+        idle(t);
         pthread_mutex_lock(&t->lock);
     }
 }
@@ -239,6 +322,7 @@ static void *run(void *arg)
         carry_out_loads(t, &loads);
         drop(&writes, &loads); /* what is left after a failure */
     }
+    idle(t);
     return NULL;
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * A transaction takes any number of writes in order; LMDB makes it one atomic
- * step with one sync. So term, vote and log change together or not at all
- * (PITFALLS 1, 16).
+ * step. So term, vote and log change together or not at all (PITFALLS 1, 16).
+ * Nearly all writes come by the journal, which is atomic by batches.
  */
 #include "store/txn.h"
+
+#include <errno.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -22,6 +24,14 @@ void store_txn_begin(struct store_txn *t, struct store_log *log)
     t->rc = mdb_txn_begin(log->env, NULL, 0, &t->txn);
     if (!t->rc)
         t->rc = mdb_cursor_open(t->txn, log->entries, &t->cursor);
+}
+
+/* Of what is asked for it is a fact; of what was read back it may be damage. */
+static void expect(struct store_txn *t, bool holds)
+{
+    ASSERT(holds || t->replays);
+    if (!holds)
+        t->rc = MDB_CORRUPTED;
 }
 
 /* Finds the link of the entry that is last now. */
@@ -46,7 +56,8 @@ static void find_last(struct store_txn *t)
 /* From the end backward, so that the table is a log at every step. */
 static void truncate_from(struct store_txn *t, uint64_t first)
 {
-    ASSERT(first > t->ends.base.pos.index);
+    if (!t->rc)
+        expect(t, first > t->ends.base.pos.index);
     if (t->rc || first > t->ends.last.pos.index)
         return;
     for (uint64_t left = t->ends.last.pos.index - first + 1; left > 0 && !t->rc; left--) {
@@ -63,10 +74,11 @@ static void truncate_from(struct store_txn *t, uint64_t first)
 
 static void append(struct store_txn *t, const struct raft_entry *e)
 {
+    if (!t->rc)
+        expect(t,
+               e->pos.index == t->ends.last.pos.index + 1 && e->pos.term >= t->ends.last.pos.term);
     if (t->rc)
         return;
-    ASSERT(e->pos.index == t->ends.last.pos.index + 1);
-    ASSERT(e->pos.term >= t->ends.last.pos.term);
     size_t index = (size_t)e->pos.index;
     MDB_val key = index_key(&index), value = {STORE_ENTRY_HEADER_BYTES + (size_t)e->len, NULL};
     t->rc = mdb_cursor_put(t->cursor, &key, &value, MDB_APPEND | MDB_RESERVE);
@@ -142,6 +154,45 @@ void store_txn_apply(struct store_txn *t, const struct storage_write *w, uint64_
         t->rc = store_put_hard_state(t->txn, t->log->records, &w->hard_state);
 }
 
+/* ---- the journal ---- */
+
+static int replay(void *ctx, const struct storage_write *w)
+{
+    struct store_txn *t = ctx;
+    store_txn_apply(t, w, 0);
+    return t->rc == MDB_CORRUPTED ? ERR_CORRUPT : 0; /* the commit tells of others */
+}
+
+void store_txn_settle(struct store_txn *t)
+{
+    struct store_journal *j = t->log->journal;
+    t->replays = true;
+    int err = store_journal_replay(j, replay, t);
+    t->replays = false;
+    if (err && !t->rc)
+        t->rc = err == ERR_CORRUPT ? MDB_CORRUPTED : EIO;
+    t->ends.journal_seq = store_journal_seq(j);
+}
+
+int store_txn_recover(struct store_txn *t, struct buf *reason)
+{
+    struct store_journal *j = t->log->journal;
+    t->replays = true;
+    int err = store_journal_scan(j, t->ends.journal_seq, replay, t, reason);
+    t->replays = false;
+    t->ends.journal_seq = STORE_JOURNAL_NEXT_START(store_journal_seq(j));
+    return err;
+}
+
+/* What is in the transaction is durable in LMDB. */
+static void begin_journal(struct store_txn *t)
+{
+    if (t->log->journal && t->ends.journal_seq != t->log->ends.journal_seq)
+        store_journal_begin(t->log->journal, t->ends.journal_seq, t->log->mix);
+}
+
+/* ---- the end ---- */
+
 int store_txn_commit(struct store_txn *t, int *ret_rc)
 {
     if (t->ends.base.pos.index > 0)
@@ -157,6 +208,7 @@ int store_txn_commit(struct store_txn *t, int *ret_rc)
     else if (t->txn)
         mdb_txn_abort(t->txn);
     if (!t->rc) {
+        begin_journal(t);
         t->log->ends = t->ends;
         t->log->base = t->base;
     } else {

@@ -54,6 +54,14 @@ class Log(DamageTest):
         self.assertGreater(flip(data_file(node, "log", "data.mdb"), needle, offset), 0)
         return node
 
+    def test_entry_that_only_the_journal_has(self):
+        node = self.node_with({"a": "1", "k": NEEDLE, "z": "2"})
+        node.kill()
+        self.assertGreater(flip(data_file(node, "log", "journal"), NEEDLE.encode(), 9), 0)
+        line = self.assertRefusesToStart(node, "/log/journal is damaged: the sector at offset ",
+                                         "does not match its checksum")
+        self.assertNamesRemedy(line)
+
     def test_entry(self):
         node = self.damaged(NEEDLE.encode(), 9)
         line = self.assertRefusesToStart(node, "/log/data.mdb is damaged: log entry ",

@@ -65,6 +65,10 @@ class OneNode(FaultTest):
     limit_s = 120
     # Call, part of the path, which one, part of the path in the line.
     cases = (
+        ("write", "/log/journal", 1, "/log/journal"),
+        ("write", "/log/journal", 4, "/log/journal"),
+        ("sync", "/log/journal", 1, "/log/journal"),
+        ("sync", "/log/journal", 7, "/log/journal"),
         ("write", "/log/data.mdb", 1, "/log/data.mdb"),  # pages
         ("write", "/log/data.mdb", 2, "/log/data.mdb"),
         ("write", "/log/data.mdb", 3, "/log/data.mdb"),
@@ -193,12 +197,12 @@ class Followers(FaultTest):
     def test_follower_that_cannot_sync_is_replaced_by_the_others(self):
         cluster = Cluster(3, SMALL_CHECKPOINTS)
         self.addCleanup(cluster.close)
-        fault = Fault(cluster.nodes[2], "sync:/log/data.mdb:5:EIO")
+        fault = Fault(cluster.nodes[2], "sync:/log/journal:5:EIO")
         cluster.start().form()
         fault.arm()
         for i in range(50):
             self.assertEqual(cluster.nodes[0].set(f"k{i}", "v").status, 200)
-        self.assertEndedFor(cluster.nodes[2], fault, "/log/data.mdb")
+        self.assertEndedFor(cluster.nodes[2], fault, "/log/journal")
         fault.remove()
         cluster.nodes[2].start()
         cluster.wait_agreed()
@@ -207,12 +211,12 @@ class Followers(FaultTest):
 
 class NoSpace(FaultTest):
     def test_enospc_on_the_log_all_the_same_ends_it_with_a_clear_line(self):
-        node, fault = self.one_node("write:/log/data.mdb:1:ENOSPC")
+        node, fault = self.one_node("write:/log/journal:1:ENOSPC")
         fault.arm()
         acked = self.write_until_end(node)
         node.finish(10 * SLOW, expect=1)
         self.assertTrue(fault.hit())
-        self.assertIn("/log/data.mdb: No space left on device", node.log_text())
+        self.assertIn("/log/journal: No space left on device", node.log_text())
         fault.remove()
         node.start()
         self.assertEqual(node.set("k0", "v").status, 200)

@@ -77,7 +77,10 @@ static void on_fatal(void *ctx, const char *text)
 
 static enum check_result open_and_read(struct check *c)
 {
-    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal, .ctx = c};
+    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES,
+                                    .journal_bytes = HISTORY_JOURNAL_BYTES,
+                                    .fatal = on_fatal,
+                                    .ctx = c};
     struct store_visitor visitor = {
         .base = on_base, .hard_state = on_hard_state, .entry = on_entry, .ctx = c};
     if (store_open(c->dir, &options, &c->identity, &c->store, c->why) != 0)

@@ -50,8 +50,11 @@ static void close_all(struct check *c)
 
 static enum check_result open_and_read(struct check *c)
 {
-    struct store_options options = {
-        .map_bytes = HISTORY_MAP_BYTES, .fatal = on_trouble, .damaged = on_trouble, .ctx = c};
+    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES,
+                                    .journal_bytes = HISTORY_JOURNAL_BYTES,
+                                    .fatal = on_trouble,
+                                    .damaged = on_trouble,
+                                    .ctx = c};
     int err = store_open(c->dir, &options, &c->identity, &c->store, c->why);
     if (!err)
         err = history_node_scan(c->store, false, &c->found, &c->kv, c->why);

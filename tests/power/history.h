@@ -91,6 +91,7 @@ void history_add_state(struct history *h, const struct expected *s);
 _Noreturn void history_broken(const char *what, const char *why);
 
 /* A map that is large enough for every history, and quickly mapped. */
-#define HISTORY_MAP_BYTES (64 * MIB)
+#define HISTORY_MAP_BYTES     (64 * MIB)
+#define HISTORY_JOURNAL_BYTES (32 * KIB) /* settled every few dozen writes */
 
 #endif

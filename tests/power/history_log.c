@@ -223,7 +223,8 @@ static void on_loaded(void *ctx, struct storage_load *l)
 /* From an open to a close. */
 static void work_once(struct run *r, const char *dir)
 {
-    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal};
+    struct store_options options = {
+        .map_bytes = HISTORY_MAP_BYTES, .journal_bytes = HISTORY_JOURNAL_BYTES, .fatal = on_fatal};
     struct storage_events events = {.written = on_written, .loaded = on_loaded, .ctx = r};
     struct buf reason = BUF_INIT;
     if (store_open(dir, &options, &r->h->identity, &r->store, &reason) != 0)
@@ -259,7 +260,8 @@ void history_log_work(struct history *h, const char *dir)
 
 void history_log_recover(struct history *h, const char *dir)
 {
-    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal};
+    struct store_options options = {
+        .map_bytes = HISTORY_MAP_BYTES, .journal_bytes = HISTORY_JOURNAL_BYTES, .fatal = on_fatal};
     struct buf reason = BUF_INIT;
     struct store *store;
     struct storage_identity identity;

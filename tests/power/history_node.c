@@ -380,7 +380,8 @@ static void install_step(struct run *r)
 
 static void open_store(struct run *r)
 {
-    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal};
+    struct store_options options = {
+        .map_bytes = HISTORY_MAP_BYTES, .journal_bytes = HISTORY_JOURNAL_BYTES, .fatal = on_fatal};
     struct storage_events events = {
         .written = on_written, .loaded = on_loaded, .worked = on_worked, .ctx = r};
     struct buf reason = BUF_INIT;

@@ -132,7 +132,8 @@ static void begin_cluster(struct history *h, struct store *store, struct kv *kv,
 
 bool history_offline_refound(struct history *h, const char *dir, struct expected *ret_state)
 {
-    struct store_options options = {.map_bytes = HISTORY_MAP_BYTES, .fatal = on_fatal};
+    struct store_options options = {
+        .map_bytes = HISTORY_MAP_BYTES, .journal_bytes = HISTORY_JOURNAL_BYTES, .fatal = on_fatal};
     struct buf reason = BUF_INIT;
     struct store *store;
     struct kv *kv;
