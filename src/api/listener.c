@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define SOCKETS_MAX     8   /* addresses that one name stands for */
 #define ACCEPT_BURST    64  /* connections taken before looking at the other sockets */
@@ -163,6 +164,7 @@ static void accept_some(struct listener *l, int listening)
 static void *accept_thread(void *arg)
 {
     struct listener *l = arg;
+    thread_name("accept");
     for (;;) {
         int n = poll(l->fds, l->n_sockets + 1, -1);
         if (n < 0 && errno != EINTR)

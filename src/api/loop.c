@@ -33,6 +33,7 @@
 #include "base/mem.h"
 #include "base/number.h"
 #include "base/rng.h"
+#include "base/thread.h"
 
 /* Room for one connection's headers and for parsing them; above LIMIT_HEADER_BYTES,
  * so that it is our answer that says what the limit is. */
@@ -509,6 +510,7 @@ static void sleep_until_something(struct http_loop *l)
 static void *loop_thread(void *arg)
 {
     struct http_loop *l = arg;
+    thread_name("http");
     while (!atomic_load(&l->stopping) || l->n_parked > 0) {
         sleep_until_something(l);
         take_mail(l);

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define LINE_BYTES 1000
 #define RING_LINES 512
@@ -89,6 +90,7 @@ static void write_line(enum log_target target, const struct line *line)
 static void *run(void *unused)
 {
     (void)unused;
+    thread_name("logger");
     pthread_mutex_lock(&logger.lock);
     while (!logger.stopping || logger.n > 0) {
         if (logger.n == 0) {

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "net/call.h"
 #include "net/lane.h"
 
@@ -211,6 +212,7 @@ static void *net_main(void *arg)
 {
     struct net *n = arg;
     struct list requests;
+    thread_name("peers");
     list_init(&requests);
     while (take_mailbox(n, &requests)) {
         accept_requests(n, &requests);

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "node/driver.h"
 #include "node/turns.h"
 
@@ -237,6 +238,7 @@ static void *run(void *arg)
     struct mailbox mail;
     struct wishes wishes;
     bool begun = false;
+    thread_name("node");
     mailbox_init(&mail);
     while (receive(n, &mail, &wishes)) {
         turn(n, &mail);

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/dir.h"
 #include "store/run.h"
 #include "store/snapshot.h"
@@ -335,6 +336,9 @@ static void *run(void *arg)
 {
     struct lane *lane = arg;
     struct store_lanes *l = lane->owner;
+    static const char *const names[] = {"checkpoint", "snapshot", "transfer"};
+    thread_name(names[lane->kind]);
+    thread_in_background();
     pthread_mutex_lock(&l->lock);
     while (!l->stopping) {
         bool has_old = lane->kind == LANE_CHECKPOINT && !list_is_empty(&l->old);

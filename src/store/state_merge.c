@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/state_impl.h"
 #include "store/state_write.h"
 
@@ -301,6 +302,8 @@ void *state_merge_main(void *state)
     struct merge m = {.state = s};
     uint64_t pause_us = 0;
     bool goes_on = true;
+    thread_name("merge");
+    thread_in_background();
     while (state_pause(s, pause_us)) {
         end_stale_views(s, STATE_NOT_KEPT);
         pause_us = idle_us(s);

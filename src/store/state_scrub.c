@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/state_impl.h"
 
 #define DAY_MS         ((uint64_t)24 * 3600 * 1000)
@@ -195,6 +196,8 @@ void *state_scrub_main(void *state)
     struct state *s = state;
     uint64_t pause_ms = s->options.scrub_ms ? s->options.scrub_ms : DAY_MS;
     struct buf reason = BUF_INIT;
+    thread_name("scrub");
+    thread_in_background();
     while (state_sleep(s, pause_ms * 1000)) {
         buf_clear(&reason);
         int err = scrub(s, true, &reason);

@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/env.h"
 #include "store/space.h"
 #include "store/txn.h"
@@ -315,6 +316,7 @@ static void *run(void *arg)
 {
     struct store_thread *t = arg;
     struct list writes, loads;
+    thread_name("log");
     list_init(&writes);
     list_init(&loads);
     while (take(t, &writes, &loads)) {
