@@ -13,11 +13,30 @@
 #include "base/mem.h"
 #include "node/driver.h"
 
-#define RETRY_MS      5000 /* after a disk that was full */
+#define RETRY_MS 5000 /* after a disk that was full */
+/* Checkpoints are due from here to PARTS of the limits on, each time elsewhere: nodes that apply
+ * the same would else all write them at the same moment, and nobody would be quick then. */
+#define PARTS         1024
+#define PARTS_MIN     768
 #define BEHIND_FACTOR 4    /* times checkpoint_bytes in memory, when merging does not keep up */
 #define LAST_BYTES    MIB  /* less is replayed faster than it is written */
 #define FULL_BYTES    MIB  /* on a full disk what waits in memory is brought down sooner: */
 #define FULL_AGE_MS   2000 /* that purges the log, and deletions make room */
+
+static void choose_part(struct driver *d)
+{
+    d->checkpoint.part = (unsigned)rng_range(&d->rng, PARTS_MIN, PARTS);
+}
+
+void checkpoint_init(struct driver *d)
+{
+    choose_part(d);
+}
+
+static uint64_t part_of(const struct driver *d, uint64_t limit)
+{
+    return limit < PARTS ? limit : limit / PARTS * d->checkpoint.part;
+}
 
 static void sample_tail(struct checkpoint *c, uint64_t index, size_t step)
 {
@@ -51,8 +70,8 @@ static bool is_due(const struct driver *d)
     if (d->room.full && (machine_stats(d->machine).memtable_bytes >= FULL_BYTES ||
                          d->now_ms - c->changed_ms >= FULL_AGE_MS))
         return true;
-    return n >= d->o.checkpoint_entries ||
-           machine_stats(d->machine).memtable_bytes >= d->o.checkpoint_bytes ||
+    return n >= part_of(d, d->o.checkpoint_entries) ||
+           machine_stats(d->machine).memtable_bytes >= part_of(d, d->o.checkpoint_bytes) ||
            (d->o.checkpoint_age_ms > 0 && d->now_ms - c->changed_ms >= d->o.checkpoint_age_ms);
 }
 
@@ -69,6 +88,7 @@ static void freeze(struct driver *d)
     }
     c->job = j;
     c->changed_ms = 0;
+    choose_part(d);
     if (c->last == CHECKPOINT_LAST_WANTED)
         c->last = CHECKPOINT_LAST_FROZEN;
 }

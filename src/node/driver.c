@@ -58,6 +58,7 @@ struct driver *driver_new(const struct node_options *o, const struct storage_ide
     list_init(&d->promises);
     exchanges_init(&d->exchanges);
     writes_init(d);
+    checkpoint_init(d);
     batches_init(d);
     reads_init(d);
     waits_init(d);

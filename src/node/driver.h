@@ -112,6 +112,7 @@ struct checkpoint {
     struct storage_job *job; /* frozen, and not durable in the log yet; NULL: none */
     bool under_way;          /* the storage has it */
     struct raft_pos pos;     /* of the last one that is durable */
+    unsigned part;           /* of the limits, in PARTS: the next one is due there */
     uint64_t changed_ms; /* when the first entry after the last freeze was applied; 0: none was */
     uint64_t retry_ms;   /* the disk had no room: not before */
     uint64_t log_bytes;  /* applied since the start */
@@ -359,6 +360,7 @@ bool checkpoint_is_behind(const struct driver *d);
 /* A last one before the end, if it is worth it; then, or when it cannot be made, all is settled. */
 void checkpoint_last(struct driver *d);
 bool checkpoint_is_settled(const struct driver *d);
+void checkpoint_init(struct driver *d);
 void checkpoint_free(struct driver *d);
 
 /* backup.c */
