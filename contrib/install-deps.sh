@@ -23,10 +23,12 @@ END
 # neither is there (the two variants of libcurl's headers exclude each other).
 deb_build=(autoconf automake make gcc libc6-dev pkg-config libmicrohttpd-dev
     'libcurl4-gnutls-dev|libcurl4-openssl-dev|libcurl4-nss-dev' libjson-c-dev libconfuse-dev
-    uuid-dev liblmdb-dev libgnutls28-dev libsystemd-dev curl)
+    uuid-dev liblmdb-dev libgnutls28-dev libsystemd-dev
+    libmimalloc-dev curl)
 deb_test=(libcmocka-dev shellcheck mandoc valgrind jq python3 clang libjson-validator-perl)
 rpm_build=(autoconf automake make gcc pkgconf-pkg-config libmicrohttpd-devel libcurl-devel
-    json-c-devel libconfuse-devel libuuid-devel lmdb-devel gnutls-devel systemd-devel curl
+    json-c-devel libconfuse-devel libuuid-devel lmdb-devel gnutls-devel systemd-devel
+    mimalloc-devel curl
     util-linux diffutils)
 rpm_test=(libcmocka-devel ShellCheck mandoc valgrind jq python3 clang libasan libubsan
     'perl(JSON::Validator)')

@@ -18,6 +18,9 @@
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
+#ifdef HAVE_MIMALLOC
+#include <mimalloc.h>
+#endif
 
 #include "api/api.h"
 #include "base/addr.h"
@@ -47,6 +50,15 @@ struct daemon {
     struct api *api;
     bool serving;
 };
+
+/* Linked, mimalloc is there for malloc() and its kin, our own and the libraries'. It must be named
+ * once, or a linker may leave it out. */
+static void tell_allocator(void)
+{
+#ifdef HAVE_MIMALLOC
+    LOG_DEBUG("memory comes from mimalloc %d", mi_version());
+#endif
+}
 
 static int fail(const char *text)
 {
@@ -299,6 +311,7 @@ static int run(struct daemon *d, int argc, char *const *argv)
     raise_descriptor_limit();
     log_set_level(d->conf.log_level);
     log_start(d->conf.log_target);
+    tell_allocator();
     int err = start(d, &reason);
     if (err == 0)
         serve(d, &signals, argc, argv);
