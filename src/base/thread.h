@@ -6,8 +6,5 @@
 
 /* Shown by top -H, ps -L and perf. At most 15 bytes count. */
 void thread_name(const char *name);
-/* It has much to do and nobody waits for it: threads that somebody waits for come first. It still
- * gets its part of a busy processor, a tenth beside one of them. */
-void thread_in_background(void);
 
 #endif

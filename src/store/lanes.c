@@ -338,7 +338,6 @@ static void *run(void *arg)
     struct store_lanes *l = lane->owner;
     static const char *const names[] = {"checkpoint", "snapshot", "transfer"};
     thread_name(names[lane->kind]);
-    thread_in_background();
     pthread_mutex_lock(&l->lock);
     while (!l->stopping) {
         bool has_old = lane->kind == LANE_CHECKPOINT && !list_is_empty(&l->old);

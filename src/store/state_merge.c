@@ -303,7 +303,6 @@ void *state_merge_main(void *state)
     uint64_t pause_us = 0;
     bool goes_on = true;
     thread_name("merge");
-    thread_in_background();
     while (state_pause(s, pause_us)) {
         end_stale_views(s, STATE_NOT_KEPT);
         pause_us = idle_us(s);

@@ -197,7 +197,6 @@ void *state_scrub_main(void *state)
     uint64_t pause_ms = s->options.scrub_ms ? s->options.scrub_ms : DAY_MS;
     struct buf reason = BUF_INIT;
     thread_name("scrub");
-    thread_in_background();
     while (state_sleep(s, pause_ms * 1000)) {
         buf_clear(&reason);
         int err = scrub(s, true, &reason);
