@@ -245,8 +245,6 @@ int store_journal_write(struct store_journal *j)
 
 /* ---- reading ---- */
 
-enum sector_kind { SECTOR_NONE, SECTOR_BLANK, SECTOR_DAMAGED };
-
 struct sector {
     size_t n, i;
     uint64_t seq;
