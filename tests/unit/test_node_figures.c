@@ -230,6 +230,38 @@ static void test_status_snapshot_is_the_last_durable_checkpoint(void **state)
     storage_job_free(&asked);
 }
 
+/* Nodes that apply the same must not all write checkpoints at the same moment. */
+static void test_checkpoints_are_due_at_another_part_of_the_limit_each_time(void **state)
+{
+    (void)state;
+    enum { LIMIT = 1024, CHECKPOINTS = 4 };
+    struct world w;
+    uint64_t last = 0, least = LIMIT, most = 0;
+    world_init(&w, 1);
+    w.nodes[0].options.checkpoint_entries = LIMIT;
+    w.nodes[0].options.checkpoint_bytes = 64 * MIB;
+    w.nodes[0].disk.storage.work = take_job;
+    world_start(&w, 0);
+    assert_int_equal(world_init_cluster(&w, 0), 0);
+    for (unsigned i = 0; i < CHECKPOINTS; i++) {
+        for (unsigned k = 0; !asked; k++) {
+            assert_in_range(k, 0, LIMIT);
+            assert_int_equal(world_write(&w, 0, "k", "v"), 0);
+        }
+        uint64_t n = asked->frozen->applied.index - last;
+        last += n;
+        assert_in_range(n, LIMIT / 4 * 3, LIMIT);
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+        struct storage_job *j = asked;
+        asked = NULL;
+        driver_worked(w.nodes[0].driver, j);
+        world_run(&w, 20);
+    }
+    assert_true(least < most);
+    world_free(&w);
+}
+
 /* One node that makes no checkpoint by itself, with so much in memory. */
 static void world_with(struct world *w, unsigned kib)
 {
@@ -411,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_figures_of_a_peer_that_is_gone_show_it),
         cmocka_unit_test(test_figures_round_trip_is_measured_by_heartbeats_at_the_leader),
         cmocka_unit_test(test_status_snapshot_is_the_last_durable_checkpoint),
+        cmocka_unit_test(test_checkpoints_are_due_at_another_part_of_the_limit_each_time),
         cmocka_unit_test(test_last_checkpoint_is_made_once),
         cmocka_unit_test(test_last_checkpoint_is_made_of_what_was_replayed),
         cmocka_unit_test(test_last_checkpoint_of_little_is_not_made),
